@@ -1,0 +1,41 @@
+//! `chat`: a thread of messages that one owner holds.
+
+use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{ChatId, OwnerId, Timestamp};
+
+/// Whose turn it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    WaitingForUser,
+    WaitingForChatbot,
+}
+
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "chat")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: ChatId,
+    pub owner_id: OwnerId,
+    #[sea_orm(column_type = "Text")]
+    pub title: String,
+    /// The persona's alias.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub agent: Option<String>,
+    /// The model that answers; none means the server's default.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub model: Option<String>,
+    pub status: Status,
+    /// The sequence number that the next message gets. Handed out only under this row's lock.
+    pub next_sequence: i64,
+    /// Rises with every change that a poller could see. Handed out only under this row's lock.
+    pub revision: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,62 @@
+//! `chat_message`: one entry of a chat.
+
+use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{ChatId, MessageId, RequestId, Timestamp};
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+    Agent,
+}
+
+/// `pending` → `completed` | `failed` | `cancelled`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Pending,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "chat_message")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: MessageId,
+    pub chat_id: ChatId,
+    /// The place in the chat: unique in it and rising; what the messages poll orders by.
+    pub sequence: i64,
+    /// The chat's revision when this row last changed.
+    pub revision: i64,
+    pub role: Role,
+    pub status: Status,
+    /// The user message that an answer answers.
+    pub reply_to: Option<MessageId>,
+    /// The latest LLM request that this message asked for (user) or is written by (assistant).
+    pub request_id: Option<RequestId>,
+    /// Final text, UTF-8. Empty while the text is still in the token ledger.
+    #[sea_orm(column_type = "Text")]
+    pub content: String,
+    /// Counts the texts that this message has had, from 0.
+    pub edition: i64,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub error_code: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub error_message: Option<String>,
+    pub created_at: Timestamp,
+    pub completed_at: Option<Timestamp>,
+    /// Set on a tombstone: no text any more, but still a valid cursor.
+    pub deleted_at: Option<Timestamp>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,13 @@
+//! The tables, one file each: columns, newtype ids and stored enums. No logic lives here,
+//! so that a reader learns the shape of the data from this crate alone.
+
+pub mod chat;
+pub mod chat_message;
+pub mod llm_request;
+pub mod token_ledger;
+
+mod ids;
+mod timestamp;
+
+pub use ids::{ChatId, MessageId, OwnerId, RequestId};
+pub use timestamp::Timestamp;

@@ -1,0 +1,63 @@
+//! `llm_request`: one piece of work for a model, which is to produce one assistant message.
+
+use sea_orm::entity::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::{ChatId, MessageId, RequestId, Timestamp};
+
+/// `queued` → `running` → `completed` | `failed` | `cancelled`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Queued,
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+#[sea_orm::model]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "llm_request")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: RequestId,
+    pub chat_id: ChatId,
+    /// The user message to be answered.
+    pub user_message_id: MessageId,
+    /// The user message's sequence: requests of one chat run in this order.
+    pub sequence: i64,
+    /// The answer; none until the request is claimed.
+    pub assistant_message_id: Option<MessageId>,
+    pub status: Status,
+    /// The number of the run that holds, or last held, this request. The fencing token.
+    pub attempt: i64,
+    /// The edition of the assistant message that the current attempt writes.
+    pub edition: i64,
+    /// What the chat asked for; none means the server's default.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub model: Option<String>,
+    /// What answered, known once the request has run.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub provider: Option<String>,
+    /// The node that runs the request.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub lease_owner: Option<String>,
+    /// When the node must have renewed its claim; past it the request counts as abandoned.
+    pub lease_expires_at: Option<Timestamp>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub finish_reason: Option<String>,
+    pub input_tokens: Option<i64>,
+    pub output_tokens: Option<i64>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub error_code: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub error_message: Option<String>,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub first_token_at: Option<Timestamp>,
+    pub finished_at: Option<Timestamp>,
+}
+
+impl ActiveModelBehavior for ActiveModel {}

@@ -1,0 +1,15 @@
+//! The schema's history. A migration that has been released is frozen: it spells out its own
+//! table and column names and never imports `entity`, which moves on.
+
+pub use sea_orm_migration::prelude::*;
+
+mod m20261121_000001_chats;
+
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(m20261121_000001_chats::Migration)]
+    }
+}

@@ -1,0 +1,250 @@
+//! The composition root: puts the rooms together, runs them, and takes them down in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::chat::{ChatLimits, Chats};
+use crate::config::{Config, ProviderChoice};
+use crate::http::{self, HttpLimits, ServeSettings};
+use crate::ledger::{FlushSettings, Flusher, Ledgers};
+use crate::model::clock::{Clock, SystemClock};
+use crate::provider::{self, Choice, DemoSettings, Provider, Selection, TimeLimits};
+use crate::store::{Store, StoreError, StoreSettings};
+use crate::worker::{Worker, WorkerSettings};
+
+/// The part of the time limit on a shutdown that requests in flight may take of it.
+const DRAIN_SHARE: u32 = 2;
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(
+        "cannot listen on {address}: {source}. Is another server there? `--listen 127.0.0.1:0` takes a free port"
+    )]
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("cannot use the database {url}: {source}")]
+    Database { url: String, source: StoreError },
+    #[error("cannot make the HTTP client for the models: {0}")]
+    Client(String),
+}
+
+/// A running server.
+pub struct App {
+    address: SocketAddr,
+    database: String,
+    model: String,
+    shutdown_limit: Duration,
+    store: Arc<Store>,
+    flusher: Arc<Flusher>,
+    server: Task,
+    worker: Task,
+    flushing: Task,
+}
+
+/// A spawned task and the way to end it.
+struct Task {
+    stop: CancellationToken,
+    handle: JoinHandle<()>,
+}
+
+impl Task {
+    fn spawn<F: Future<Output = ()> + Send + 'static>(
+        run: impl FnOnce(CancellationToken) -> F,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let handle = tokio::spawn(run(stop.clone()));
+        Self { stop, handle }
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        if let Err(error) = self.handle.await {
+            tracing::error!(%error, "a task did not end well");
+        }
+    }
+}
+
+impl App {
+    /// Opens the database, chooses the model, ends what a process before left running, and
+    /// starts to serve.
+    ///
+    /// # Errors
+    /// If it cannot listen, or the database cannot be used.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let address = config.listen;
+        let cannot_listen = |source| StartError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
+        let address = listener.local_addr().map_err(cannot_listen)?;
+
+        let store = Arc::new(open_store(config).await?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ledgers = Arc::new(Ledgers::new(config.ledger.max_answer_bytes));
+        let flusher = Arc::new(Flusher::new(
+            Arc::clone(&store),
+            Arc::clone(&ledgers),
+            Arc::clone(&clock),
+            FlushSettings {
+                interval: config.ledger.flush_interval(),
+                node: Uuid::now_v7().to_string(),
+                lease: Duration::from_millis(config.worker.lease_ms),
+            },
+        ));
+        let provider = provider::select(selection(config))
+            .await
+            .map_err(|error| StartError::Client(error.to_string()))?;
+        let model = describe(&*provider);
+        let chats = Arc::new(Chats::new(
+            Arc::clone(&store),
+            ledgers,
+            Arc::clone(&flusher),
+            provider,
+            clock,
+            ChatLimits {
+                message_bytes: config.limits.message_bytes,
+            },
+        ));
+        let database = config.database_name();
+        chats
+            .recover()
+            .await
+            .map_err(|source| StartError::Database {
+                url: database.clone(),
+                source,
+            })?;
+
+        let shutdown_limit = Duration::from_millis(config.shutdown.limit_ms);
+        let worker = Worker::new(
+            Arc::clone(&chats),
+            WorkerSettings {
+                max_running: config.worker.max_running,
+                scan_interval: Duration::from_millis(config.worker.scan_interval_ms),
+            },
+        );
+        let router = http::router(
+            chats,
+            HttpLimits {
+                body_bytes: config.limits.body_bytes,
+                body_timeout: Duration::from_millis(config.limits.body_timeout_ms),
+            },
+        );
+        let settings = ServeSettings {
+            connections: config.limits.connections,
+            header_timeout: Duration::from_millis(config.limits.header_timeout_ms),
+            drain_limit: shutdown_limit / DRAIN_SHARE,
+        };
+        let flushing = Arc::clone(&flusher);
+        Ok(Self {
+            address,
+            database,
+            model,
+            shutdown_limit,
+            store,
+            flusher,
+            server: Task::spawn(|stop| http::serve(listener, router, settings, stop)),
+            worker: Task::spawn(|stop| worker.run(stop)),
+            flushing: Task::spawn(|stop| async move { flushing.run(stop).await }),
+        })
+    }
+
+    /// Where it listens; the port is the real one, also when a free one was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// One line for whoever started it: the address, the database and the model.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        format!(
+            "Pollen {} listens on http://{} · database {} · model {}",
+            env!("CARGO_PKG_VERSION"),
+            self.address,
+            self.database,
+            self.model
+        )
+    }
+
+    /// Ends in order: no new connections, requests in flight answered, answers let go of, their
+    /// text flushed, connections closed. What is not done within the limit is left.
+    pub async fn shutdown(self) {
+        let limit = self.shutdown_limit;
+        if tokio::time::timeout(limit, self.end()).await.is_err() {
+            tracing::error!(?limit, "the shutdown took too long and was cut short");
+        }
+    }
+
+    async fn end(self) {
+        self.server.end().await;
+        self.worker.end().await;
+        self.flushing.end().await;
+        if let Err(error) = self.flusher.flush_and_release().await {
+            tracing::error!(%error, "the last flush failed");
+        }
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "the database could not be closed");
+        }
+    }
+}
+
+/// Opens and migrates the database.
+///
+/// # Errors
+/// If that is not possible.
+pub async fn open_store(config: &Config) -> Result<Store, StartError> {
+    let settings = StoreSettings {
+        url: config.database_url.expose_secret().to_owned(),
+        max_connections: config.database.max_connections,
+        acquire_timeout: Duration::from_millis(config.database.acquire_timeout_ms),
+    };
+    Store::open(&settings)
+        .await
+        .map_err(|source| StartError::Database {
+            url: config.database_name(),
+            source,
+        })
+}
+
+fn describe(provider: &dyn Provider) -> String {
+    let (name, model) = (provider.name(), provider.default_model());
+    if name == model {
+        format!("{model} (built in; set OPENAI_API_KEY or start Ollama for a real one)")
+    } else {
+        format!("{model} ({name})")
+    }
+}
+
+fn selection(config: &Config) -> Selection {
+    Selection {
+        choice: match config.default_provider {
+            ProviderChoice::Auto => Choice::Auto,
+            ProviderChoice::OpenAi => Choice::OpenAi,
+            ProviderChoice::Ollama => Choice::Ollama,
+            ProviderChoice::Demo => Choice::Demo,
+        },
+        openai_key: config.openai.api_key.clone(),
+        openai_base_url: config.openai.base_url.clone(),
+        openai_model: config.openai.model.clone(),
+        ollama_base_url: config.ollama.base_url.clone(),
+        ollama_model: config.ollama.model.clone(),
+        demo: DemoSettings {
+            tokens_per_second: config.demo.tokens_per_second,
+            tokens: config.demo.tokens,
+            seed: config.demo.seed,
+        },
+        limits: TimeLimits {
+            connect: Duration::from_millis(config.upstream.connect_timeout_ms),
+            first_byte: Duration::from_millis(config.upstream.first_byte_timeout_ms),
+            stall: Duration::from_millis(config.upstream.stall_timeout_ms),
+        },
+    }
+}

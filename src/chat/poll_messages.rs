@@ -1,0 +1,132 @@
+//! The messages poll: what is new in a chat since a cursor, and what has changed of the rest
+//! since a revision.
+
+use entity::MessageId;
+use entity::chat::{Model as Chat, Status as ChatStatus};
+use entity::chat_message::{Model as Message, Status};
+
+use super::{Chats, MessageRead, OwnedChat};
+use crate::model::delta::MAX_DELTA_BYTES;
+use crate::model::hint::Activity;
+use crate::store::{MessagePage, StoreError};
+
+/// Messages in one answer at most, new and changed ones counted apart.
+pub const MESSAGES_PER_PAGE: u64 = 100;
+
+/// What the poll found.
+#[derive(Clone, Debug)]
+pub struct MessagesPoll {
+    /// The chat as it was before the messages were read.
+    pub chat: Chat,
+    /// Messages up to the cursor that changed since the revision, deleted ones among them.
+    pub changed: Vec<MessageRead>,
+    /// Messages after the cursor, oldest first.
+    pub new: Vec<MessageRead>,
+    /// The cursor for the next poll.
+    pub cursor: Option<MessageId>,
+    /// The revision for the next poll.
+    pub revision: i64,
+    /// There is more to fetch at once.
+    pub has_more: bool,
+    pub activity: Activity,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MessagesError {
+    /// The cursor is the UUID of no message of this chat.
+    #[error("the cursor is not a message of this chat; begin again without one")]
+    UnknownCursor,
+    #[error("the messages could not be read")]
+    Store(#[from] StoreError),
+}
+
+impl Chats {
+    /// What is new after `cursor`, and with `revision` what has changed up to it.
+    ///
+    /// # Errors
+    /// If the cursor is not of this chat, or the database fails.
+    pub async fn poll_messages(
+        &self,
+        chat: &OwnedChat,
+        cursor: Option<MessageId>,
+        revision: Option<i64>,
+    ) -> Result<MessagesPoll, MessagesError> {
+        let id = chat.id();
+        // The order matters: the chat's row was read first, so that its revision promises no
+        // more than what is read after it, and memory is asked before the messages are read.
+        let live = self.ledgers.of_chat(id);
+        let after = match cursor {
+            None => 0,
+            Some(cursor) => self
+                .store
+                .sequence_of(id, cursor)
+                .await?
+                .ok_or(MessagesError::UnknownCursor)?,
+        };
+        let (limit, budget) = (MESSAGES_PER_PAGE, MAX_DELTA_BYTES);
+        let changed = match revision {
+            Some(seen) if seen < chat.row().revision => {
+                let budget = i64::try_from(budget).unwrap_or(i64::MAX);
+                self.store
+                    .messages_changed(id, after, seen, limit, budget)
+                    .await?
+            }
+            _ => MessagePage::default(),
+        };
+        let revision = match (changed.has_more, changed.messages.last()) {
+            // Only so much was sent. One less than the last: rows that changed together with it
+            // may be among the rest.
+            (true, Some(last)) => last.revision - 1,
+            _ => chat.row().revision,
+        };
+        let left = budget.saturating_sub(bytes(&changed.messages));
+        let new = if changed.has_more || left == 0 {
+            MessagePage {
+                has_more: true,
+                ..MessagePage::default()
+            }
+        } else {
+            let left = i64::try_from(left).unwrap_or(i64::MAX);
+            self.store.messages_after(id, after, limit, left).await?
+        };
+        let mut poll = MessagesPoll {
+            chat: chat.row().clone(),
+            cursor: new.messages.last().map(|last| last.id).or(cursor),
+            revision,
+            has_more: changed.has_more || new.has_more,
+            changed: Vec::with_capacity(changed.messages.len()),
+            new: Vec::with_capacity(new.messages.len()),
+            activity: Activity::Idle,
+        };
+        let mut left = budget;
+        for row in changed.messages {
+            let read = self.read_row(row, &live, left).await?;
+            left = left.saturating_sub(read.content.len());
+            poll.changed.push(read);
+        }
+        for row in new.messages {
+            let read = self.read_row(row, &live, left).await?;
+            left = left.saturating_sub(read.content.len());
+            poll.new.push(read);
+        }
+        poll.activity = activity(&poll);
+        Ok(poll)
+    }
+}
+
+fn bytes(messages: &[Message]) -> usize {
+    messages.iter().map(|message| message.content.len()).sum()
+}
+
+fn activity(poll: &MessagesPoll) -> Activity {
+    let is_pending = |read: &MessageRead| read.row.status == Status::Pending;
+    if poll.has_more {
+        Activity::More
+    } else if poll.chat.status == ChatStatus::WaitingForChatbot
+        || poll.changed.iter().chain(&poll.new).any(is_pending)
+    {
+        Activity::Flowing
+    } else {
+        Activity::Idle
+    }
+}

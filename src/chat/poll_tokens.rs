@@ -1,0 +1,114 @@
+//! The token poll: the text of one message since a position.
+
+use entity::chat_message::{Model as Message, Status};
+use entity::{MessageId, OwnerId};
+
+use super::Chats;
+use super::read::MessageError;
+use crate::ledger::{Followed, follow};
+use crate::model::delta::{Delta, Knowledge, delta};
+use crate::model::hint::Activity;
+use crate::model::position::{Edition, Position};
+use crate::store::StoreError;
+
+/// What the poll found.
+#[derive(Clone, Debug)]
+pub struct TokensPoll {
+    pub message: MessageId,
+    pub delta: Delta,
+    /// Terminal only when `delta` reaches the end of the text: a client that stops at a terminal
+    /// status has it all.
+    pub status: Status,
+    pub activity: Activity,
+    /// The row of a message that is not being written by this node.
+    pub row: Option<Message>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TokensError {
+    #[error("there is no such message")]
+    NotFound,
+    #[error("the message could not be read")]
+    Store(#[from] StoreError),
+}
+
+impl From<MessageError> for TokensError {
+    fn from(error: MessageError) -> Self {
+        match error {
+            MessageError::NotFound => Self::NotFound,
+            MessageError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl Chats {
+    /// The text of the message since `position`. Answers that this node writes are read from
+    /// memory, and no database is touched.
+    ///
+    /// # Errors
+    /// If there is no such message of the owner's, or the database fails.
+    pub async fn poll_tokens(
+        &self,
+        owner: OwnerId,
+        id: MessageId,
+        position: Position,
+    ) -> Result<TokensPoll, TokensError> {
+        let live = self.ledgers.get(id).filter(|live| live.ids.owner == owner);
+        if let Some(live) = &live
+            // A client that holds a later edition has it from another node, and this node's
+            // memory may be a fenced attempt's: the database knows.
+            && position.edition() <= live.ids.edition
+        {
+            return Ok(pending(id, live.read(position), None));
+        }
+        let row = self.store.message(owner, id).await?;
+        let row = row.ok_or(TokensError::NotFound)?;
+        let edition = Edition::from_stored(row.edition);
+        if row.status != Status::Pending || row.reply_to.is_none() {
+            return Ok(stored(row, position));
+        }
+        if let Some(live) = live.filter(|live| live.ids.edition == edition) {
+            return Ok(pending(id, live.read(position), Some(row)));
+        }
+        match follow(&self.store, &row).await? {
+            Followed::Finished(row) => Ok(stored(*row, position)),
+            Followed::Pending { text } => {
+                let delta = delta(position, edition, &text, Knowledge::Following);
+                Ok(pending(id, delta, Some(row)))
+            }
+            Followed::Gone => Err(TokensError::NotFound),
+        }
+    }
+}
+
+fn pending(message: MessageId, delta: Delta, row: Option<Message>) -> TokensPoll {
+    TokensPoll {
+        message,
+        activity: if delta.at_end {
+            Activity::Flowing
+        } else {
+            Activity::More
+        },
+        delta,
+        status: Status::Pending,
+        row,
+    }
+}
+
+fn stored(row: Message, position: Position) -> TokensPoll {
+    let edition = Edition::from_stored(row.edition);
+    let delta = delta(position, edition, &row.content, Knowledge::Whole);
+    let (status, activity) = match (delta.at_end, row.status) {
+        (false, _) => (Status::Pending, Activity::More),
+        // A user message that waits to be answered: its text is all there.
+        (true, Status::Pending) => (Status::Pending, Activity::Flowing),
+        (true, ended) => (ended, Activity::Idle),
+    };
+    TokensPoll {
+        message: row.id,
+        delta,
+        status,
+        activity,
+        row: Some(row),
+    }
+}

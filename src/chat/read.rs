@@ -1,0 +1,98 @@
+//! A message with the text that it has now, wherever that text is: in its row, in this node's
+//! memory, or in the token ledger of a node that is writing it.
+
+use std::sync::Arc;
+
+use entity::chat_message::{Model as Message, Status};
+use entity::{MessageId, OwnerId};
+
+use super::Chats;
+use crate::ledger::{Followed, Live, follow};
+use crate::model::delta::{Delta, MAX_DELTA_BYTES, opening};
+use crate::model::failure::Failure;
+use crate::model::position::{Edition, Position};
+use crate::store::StoreError;
+
+/// A message as a client sees it.
+#[derive(Clone, Debug)]
+pub struct MessageRead {
+    /// The row; its `content` is not to be shown.
+    pub row: Message,
+    /// The text so far, or its beginning.
+    pub content: String,
+    /// Where a poll for the rest goes on from.
+    pub position: Position,
+    /// The text is finished and longer than `content`.
+    pub truncated: bool,
+    pub error: Option<Failure>,
+}
+
+impl MessageRead {
+    pub(super) fn new(row: Message, opening: Delta) -> Self {
+        Self {
+            truncated: row.status != Status::Pending && !opening.at_end,
+            error: Failure::from_stored(row.error_code.as_deref(), row.error_message.as_deref()),
+            content: opening.tokens,
+            position: opening.position,
+            row,
+        }
+    }
+
+    /// A finished message, or one of the user's, whose text is in its row.
+    pub(crate) fn stored(row: Message, limit: usize) -> Self {
+        let edition = Edition::from_stored(row.edition);
+        let opening = opening(edition, &row.content, limit);
+        Self::new(row, opening)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    #[error("there is no such message")]
+    NotFound,
+    #[error("the message could not be read")]
+    Store(#[from] StoreError),
+}
+
+impl Chats {
+    /// One message.
+    ///
+    /// # Errors
+    /// If there is no such message of the owner's, or the database fails.
+    pub async fn message(
+        &self,
+        owner: OwnerId,
+        id: MessageId,
+    ) -> Result<MessageRead, MessageError> {
+        // Memory is asked before the database: an answer that is finished in between is then seen
+        // finished, and never as pending without a text.
+        let live = self.ledgers.get(id);
+        let row = self.store.message(owner, id).await?;
+        let row = row.ok_or(MessageError::NotFound)?;
+        Ok(self.read_row(row, live.as_slice(), MAX_DELTA_BYTES).await?)
+    }
+
+    /// Adds the text to a row. `live`: the ledgers that were open before the row was read.
+    pub(super) async fn read_row(
+        &self,
+        row: Message,
+        live: &[Arc<Live>],
+        limit: usize,
+    ) -> Result<MessageRead, StoreError> {
+        let is_answer = row.reply_to.is_some();
+        if row.status != Status::Pending || !is_answer {
+            return Ok(MessageRead::stored(row, limit));
+        }
+        if let Some(live) = live.iter().find(|live| live.ids.message == row.id) {
+            return Ok(MessageRead::new(row, live.opening(limit)));
+        }
+        Ok(match follow(&self.store, &row).await? {
+            Followed::Finished(row) => MessageRead::stored(*row, limit),
+            Followed::Pending { text } => {
+                let edition = Edition::from_stored(row.edition);
+                MessageRead::new(row, opening(edition, &text, limit))
+            }
+            Followed::Gone => MessageRead::stored(row, limit),
+        })
+    }
+}

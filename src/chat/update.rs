@@ -1,0 +1,76 @@
+//! Changing a chat's title, model or agent.
+
+use entity::chat::Model as Chat;
+
+use super::create::CreateError;
+use super::{Chats, OwnedChat};
+use crate::model::text::{AgentAlias, ModelName, TextError, Title};
+use crate::store::{Advance, ChatChange, StoreError};
+
+/// What to set; none leaves it.
+#[derive(Clone, Debug, Default)]
+pub struct ChatUpdate {
+    pub title: Option<String>,
+    pub model: Option<String>,
+    pub agent: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    #[error(transparent)]
+    Text(#[from] TextError),
+    #[error("the model {model:?} is not known; {known:?} is")]
+    UnknownModel { model: String, known: String },
+    #[error("name at least one of `title`, `model` and `agent`")]
+    Nothing,
+    #[error("the chat is gone")]
+    ChatGone,
+    #[error("the chat could not be stored")]
+    Store(#[from] StoreError),
+}
+
+impl Chats {
+    /// Sets what is named. A new model answers from the next message on.
+    ///
+    /// # Errors
+    /// If a value is not valid, none is named, the chat is gone, or the database fails.
+    pub async fn update(&self, chat: &OwnedChat, update: ChatUpdate) -> Result<Chat, UpdateError> {
+        let title = update.title.as_deref().map(Title::parse).transpose()?;
+        let agent = update.agent.as_deref().map(AgentAlias::parse).transpose()?;
+        let model = update
+            .model
+            .as_deref()
+            .map(|name| self.known_model(name))
+            .transpose()
+            .map_err(|error| match error {
+                CreateError::Text(error) => UpdateError::Text(error),
+                CreateError::UnknownModel { model, known } => {
+                    UpdateError::UnknownModel { model, known }
+                }
+                CreateError::UuidTaken => UpdateError::ChatGone,
+                CreateError::Store(error) => UpdateError::Store(error),
+            })?;
+        let change = &ChatChange {
+            title: title.map(Title::into_string),
+            model: model.map(ModelName::into_string),
+            agent: agent.map(AgentAlias::into_string),
+        };
+        if change.title.is_none() && change.model.is_none() && change.agent.is_none() {
+            return Err(UpdateError::Nothing);
+        }
+        let (id, now) = (chat.id(), self.clock.now());
+        self.store
+            .tx(|tx| async move {
+                let advance = Advance {
+                    messages: 0,
+                    status: None,
+                    now,
+                };
+                if tx.advance_chat(id, advance).await?.is_none() {
+                    return Err(UpdateError::ChatGone);
+                }
+                Ok(tx.change_chat(id, change.clone()).await?)
+            })
+            .await
+    }
+}

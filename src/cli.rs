@@ -1,0 +1,160 @@
+//! The command line: what can be asked of the binary, and the answers that go to standard output.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::app::{App, open_store};
+use crate::config::{self, Config, FileNeed, Layers, LogConfig, LogFormat};
+
+/// What a shell expects of a process that was interrupted: 128 + SIGINT.
+const EXIT_INTERRUPTED: i32 = 130;
+
+/// An AI chat server for places where streams cannot go.
+#[derive(Debug, Parser)]
+#[command(name = "pollen", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server (the default)
+    Serve,
+    /// Bring the database's schema up to date and exit
+    Migrate,
+    /// Print the configuration in force, secrets masked, with the source of each value
+    Config,
+}
+
+#[derive(Debug, Args)]
+struct Flags {
+    /// The configuration file [default: pollen.toml, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Set any other key: `--set demo.tokens_per_second=50`
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+impl Flags {
+    fn layers(self) -> Layers {
+        let file = match self.config {
+            Some(path) => (path, FileNeed::Required),
+            None => (config::default_file(), FileNeed::Optional),
+        };
+        let named = [
+            ("--listen", "listen", self.listen),
+            ("--database-url", "database_url", self.database_url),
+        ];
+        let mut flags: Vec<(String, String, String)> = self
+            .set
+            .into_iter()
+            .map(|(key, value)| (format!("--set {key}"), key, value))
+            .collect();
+        for (flag, key, value) in named {
+            if let Some(value) = value {
+                flags.push((flag.to_owned(), key.to_owned(), value));
+            }
+        }
+        Layers {
+            file: Some(file),
+            variables: std::env::vars_os()
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
+                .collect::<BTreeMap<_, _>>(),
+            flags,
+        }
+    }
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// Whatever keeps it from doing so, in words for the person at the terminal.
+pub async fn run(cli: Cli) -> anyhow::Result<()> {
+    let layers = cli.flags.layers();
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Config => {
+            print(&config::report(&layers)?);
+            Ok(())
+        }
+        Command::Migrate => {
+            let config = Config::load(&layers)?;
+            init_log(&config.log)?;
+            let store = open_store(&config).await?;
+            store.close().await?;
+            print(&format!("{} is up to date\n", config.database_name()));
+            Ok(())
+        }
+        Command::Serve => {
+            let config = Config::load(&layers)?;
+            init_log(&config.log)?;
+            serve(&config).await
+        }
+    }
+}
+
+async fn serve(config: &Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let app = App::start(config).await?;
+    print(&format!("{}\n", app.summary()));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("shutting down; a second signal ends at once");
+    tokio::select! {
+        () = app.shutdown() => Ok(()),
+        _ = terminate.recv() => std::process::exit(EXIT_INTERRUPTED),
+        _ = interrupt.recv() => std::process::exit(EXIT_INTERRUPTED),
+    }
+}
+
+/// Log lines go to standard error: standard output is for what was asked for.
+fn init_log(log: &LogConfig) -> anyhow::Result<()> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(filter) if !filter.is_empty() => {
+            EnvFilter::try_new(&filter).with_context(|| format!("RUST_LOG={filter}"))?
+        }
+        _ => EnvFilter::try_new(&log.filter)?,
+    };
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the command line answers on standard output"
+)]
+fn print(text: &str) {
+    print!("{text}");
+}

@@ -1,0 +1,296 @@
+//! Where values come from: defaults < file < environment < flags, each value with its source.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use config::{FileFormat, Map, Source, Value, ValueKind};
+
+use super::{Config, check};
+
+const DEFAULTS: &str = include_str!("defaults.toml");
+pub(super) const DEFAULT_SOURCE: &str = "default";
+
+/// The variables by which OpenAI's own tools are set up, and the keys that they stand for here.
+const OPENAI_VARIABLES: [(&str, &str); 3] = [
+    ("OPENAI_API_KEY", "openai.api_key"),
+    ("OPENAI_BASE_URL", "openai.base_url"),
+    ("OPENAI_MODEL", "openai.model"),
+];
+
+/// What the start found lying about, before anything is read.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    /// The configuration file, and whether it may be missing.
+    pub file: Option<(PathBuf, FileNeed)>,
+    /// The process's environment.
+    pub variables: BTreeMap<String, String>,
+    /// Flags: (as typed, key, value).
+    pub flags: Vec<(String, String, String)>,
+}
+
+/// Whether a configuration file has to exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileNeed {
+    /// A flag names it, so it must be there.
+    Required,
+    /// It is only looked for.
+    Optional,
+}
+
+/// Why the configuration cannot be used, in words for whoever wrote it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration file {path}: {reason}")]
+    File { path: String, reason: String },
+    #[error("unknown key `{key}` = {value} (from {source_name}){hint}")]
+    UnknownKey {
+        key: String,
+        value: String,
+        source_name: String,
+        hint: String,
+    },
+    #[error("bad value `{key}` = {value} (from {source_name}): {reason}")]
+    BadValue {
+        key: String,
+        value: String,
+        source_name: String,
+        reason: String,
+    },
+}
+
+/// One value in force, and where it comes from.
+pub(super) struct Setting {
+    pub key: String,
+    pub value: Value,
+}
+
+impl Setting {
+    pub fn source(&self) -> &str {
+        self.value.origin().unwrap_or(DEFAULT_SOURCE)
+    }
+}
+
+impl Layers {
+    pub(super) fn load(&self) -> Result<Config, ConfigError> {
+        let merged = self.merge()?;
+        let settings = flatten(&merged);
+        reject_unknown_keys(&settings)?;
+        let config: Config = merged
+            .try_deserialize()
+            .map_err(|error| explain(&error, &settings))?;
+        check::check(&config).map_err(|(key, reason)| bad_value(key, reason, &settings))?;
+        Ok(config)
+    }
+
+    /// All settings in force, by key.
+    pub(super) fn settings(&self) -> Result<Vec<Setting>, ConfigError> {
+        self.load()?;
+        Ok(flatten(&self.merge()?))
+    }
+
+    fn merge(&self) -> Result<Value, ConfigError> {
+        let mut builder = config::Config::builder()
+            .add_source(config::File::from_str(DEFAULTS, FileFormat::Toml));
+        if let Some(file) = self.read_file()? {
+            builder = builder.add_source(file);
+        }
+        let built = builder
+            .add_source(self.variables_layer())
+            .add_source(self.flags_layer())
+            .build()
+            .map_err(|error| file_error(&error, self.file.as_ref()))?;
+        Ok(built.cache)
+    }
+
+    fn read_file(&self) -> Result<Option<Pairs>, ConfigError> {
+        let Some((path, need)) = &self.file else {
+            return Ok(None);
+        };
+        let name = path.display().to_string();
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound && *need == FileNeed::Optional => {
+                return Ok(None);
+            }
+            Err(error) => {
+                return Err(ConfigError::File {
+                    path: name,
+                    reason: error.to_string(),
+                });
+            }
+        };
+        // Parsed apart from the rest, so that each value carries the file's name.
+        let parsed = config::File::from_str(&text, FileFormat::Toml)
+            .collect()
+            .map_err(|error| ConfigError::File {
+                path: name.clone(),
+                reason: error.to_string(),
+            })?;
+        Ok(Some(Pairs(
+            parsed
+                .into_iter()
+                .map(|(key, value)| (key, with_origin(value, &name)))
+                .collect(),
+        )))
+    }
+
+    fn variables_layer(&self) -> Pairs {
+        let mut pairs = Vec::new();
+        for (variable, key) in OPENAI_VARIABLES {
+            if let Some(text) = self.variables.get(variable).filter(|text| !text.is_empty()) {
+                pairs.push((key.to_owned(), from_variable(variable, text)));
+            }
+        }
+        for (variable, text) in &self.variables {
+            if let Some(name) = variable.strip_prefix("POLLEN_") {
+                let key = name.to_lowercase().replace("__", ".");
+                pairs.push((key, from_variable(variable, text)));
+            }
+        }
+        Pairs(pairs)
+    }
+
+    fn flags_layer(&self) -> Pairs {
+        let pairs = self.flags.iter().map(|(flag, key, text)| {
+            let origin = format!("flag {flag}");
+            (
+                key.clone(),
+                Value::new(Some(&origin), ValueKind::String(text.clone())),
+            )
+        });
+        Pairs(pairs.collect())
+    }
+}
+
+fn from_variable(variable: &str, text: &str) -> Value {
+    let origin = format!("environment variable {variable}");
+    Value::new(Some(&origin), ValueKind::String(text.to_owned()))
+}
+
+fn with_origin(value: Value, origin: &String) -> Value {
+    let kind = match value.kind {
+        ValueKind::Table(table) => ValueKind::Table(
+            table
+                .into_iter()
+                .map(|(key, value)| (key, with_origin(value, origin)))
+                .collect(),
+        ),
+        other => other,
+    };
+    Value::new(Some(origin), kind)
+}
+
+/// A layer of ready values, keyed by dotted path.
+#[derive(Clone, Debug)]
+struct Pairs(Vec<(String, Value)>);
+
+impl Source for Pairs {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self.0.iter().cloned().collect())
+    }
+}
+
+fn flatten(root: &Value) -> Vec<Setting> {
+    fn walk(prefix: &str, value: &Value, out: &mut Vec<Setting>) {
+        match &value.kind {
+            ValueKind::Table(table) => {
+                for (key, value) in table {
+                    let path = if prefix.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{prefix}.{key}")
+                    };
+                    walk(&path, value, out);
+                }
+            }
+            _ => out.push(Setting {
+                key: prefix.to_owned(),
+                value: value.clone(),
+            }),
+        }
+    }
+    let mut settings = Vec::new();
+    walk("", root, &mut settings);
+    settings.sort_by(|a, b| a.key.cmp(&b.key));
+    settings
+}
+
+fn known_keys() -> Vec<String> {
+    let defaults = config::Config::builder()
+        .add_source(config::File::from_str(DEFAULTS, FileFormat::Toml))
+        .build();
+    defaults.map_or_else(
+        |_| Vec::new(),
+        |built| flatten(&built.cache).into_iter().map(|s| s.key).collect(),
+    )
+}
+
+fn reject_unknown_keys(settings: &[Setting]) -> Result<(), ConfigError> {
+    let known = known_keys();
+    let Some(unknown) = settings.iter().find(|s| !known.contains(&s.key)) else {
+        return Ok(());
+    };
+    let last_part = |key: &str| key.rsplit('.').next().map(str::to_owned);
+    let hint = known
+        .iter()
+        .find(|key| last_part(key) == last_part(&unknown.key) || key.contains(&unknown.key))
+        .map_or_else(
+            || ". `pollen config` lists the keys".to_owned(),
+            |key| format!(". Did you mean `{key}`?"),
+        );
+    Err(ConfigError::UnknownKey {
+        key: unknown.key.clone(),
+        // A misspelt key may be a misspelt secret: the value of an unknown key is not shown when
+        // its name suggests so.
+        value: super::report::shown(&unknown.key, &unknown.value),
+        source_name: unknown.source().to_owned(),
+        hint,
+    })
+}
+
+fn explain(error: &config::ConfigError, settings: &[Setting]) -> ConfigError {
+    use config::ConfigError as E;
+    match error {
+        E::Type {
+            key: Some(key),
+            expected,
+            ..
+        } => bad_value(key, format!("expected {expected}"), settings),
+        E::At {
+            key: Some(key),
+            error,
+            ..
+        } => bad_value(key, error.to_string(), settings),
+        other => ConfigError::BadValue {
+            key: "?".to_owned(),
+            value: "?".to_owned(),
+            source_name: "configuration".to_owned(),
+            reason: other.to_string(),
+        },
+    }
+}
+
+fn bad_value(key: &str, reason: String, settings: &[Setting]) -> ConfigError {
+    let setting = settings.iter().find(|setting| setting.key == key);
+    ConfigError::BadValue {
+        key: key.to_owned(),
+        value: setting.map_or_else(String::new, |s| super::report::shown(key, &s.value)),
+        source_name: setting.map_or_else(|| DEFAULT_SOURCE.to_owned(), |s| s.source().to_owned()),
+        reason,
+    }
+}
+
+fn file_error(error: &config::ConfigError, file: Option<&(PathBuf, FileNeed)>) -> ConfigError {
+    ConfigError::File {
+        path: file.map_or_else(
+            || "(environment)".to_owned(),
+            |(path, _)| path.display().to_string(),
+        ),
+        reason: error.to_string(),
+    }
+}

@@ -1,0 +1,72 @@
+//! The configuration in force as text, for `pollen config`: every key, its value with secrets
+//! masked, and its source.
+
+use std::fmt::Write as _;
+
+use config::{Value, ValueKind};
+
+use super::{ConfigError, Layers};
+
+const MASK: &str = "********";
+
+/// TOML lines `key = value  # source`, in key order. What it prints is a valid `pollen.toml`,
+/// but for the masks.
+///
+/// # Errors
+/// As [`super::Config::load`].
+pub fn report(layers: &Layers) -> Result<String, ConfigError> {
+    let lines: Vec<(String, String)> = layers
+        .settings()?
+        .iter()
+        .map(|setting| {
+            let value = shown(&setting.key, &setting.value);
+            (
+                format!("{} = {value}", setting.key),
+                setting.source().to_owned(),
+            )
+        })
+        .collect();
+    let width = lines.iter().map(|(left, _)| left.len()).max().unwrap_or(0);
+    let mut out = String::new();
+    for (left, source) in lines {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{left:width$}  # {source}");
+    }
+    Ok(out)
+}
+
+/// A value as it may be shown: never a secret.
+pub(super) fn shown(key: &str, value: &Value) -> String {
+    let text = value.to_string();
+    if is_secret(key) && !text.is_empty() {
+        return format!("\"{MASK}\"");
+    }
+    if key.ends_with("url") {
+        return format!("{:?}", without_password(&text));
+    }
+    match value.kind {
+        ValueKind::String(_) => format!("{text:?}"),
+        _ => text,
+    }
+}
+
+fn is_secret(key: &str) -> bool {
+    let key = key.to_lowercase();
+    ["key", "token", "secret", "password"]
+        .iter()
+        .any(|word| key.contains(word))
+        && !key.starts_with("demo.")
+}
+
+pub(super) fn without_password(text: &str) -> String {
+    let Ok(mut url) = url::Url::parse(text) else {
+        // Not an address: it may still hold a password, so nothing after a colon is shown.
+        return text
+            .split_once('@')
+            .map_or_else(|| text.to_owned(), |(_, rest)| format!("{MASK}@{rest}"));
+    };
+    if url.password().is_some() && url.set_password(Some(MASK)).is_err() {
+        return MASK.to_owned();
+    }
+    url.to_string()
+}

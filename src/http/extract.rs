@@ -1,0 +1,235 @@
+//! Extractors: what a request says, as values that are already right. A handler that takes an
+//! [`OwnedChat`] cannot forget the permission check, because without it there is no value.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use entity::{MessageId, OwnerId};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::AppState;
+use super::problem::{Kind, Problem};
+use crate::chat::{Chats, OwnedChat};
+use crate::model::position::{InvalidPosition, Position};
+
+/// Characters of a UUID in its usual form.
+const UUID_CHARS: usize = 36;
+/// Characters of a bad value that are quoted back.
+const QUOTED_CHARS: usize = 80;
+
+/// Who asks. There is one user so far: whoever can reach the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller(pub OwnerId);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self(OwnerId::LOCAL))
+    }
+}
+
+/// In which form the answer is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Json,
+    /// A piece of HTML, for an element of a page that is there already.
+    Fragment,
+    /// A page of its own, for a browser that goes to it.
+    Page,
+}
+
+impl Form {
+    /// `HX-Request: true` or `Accept: text/html` gets HTML, everything else JSON.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let has = |name: &str, wanted: &str| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .is_some_and(|value| value.to_ascii_lowercase().contains(wanted))
+        };
+        if has("hx-request", "true") {
+            Self::Fragment
+        } else if has("accept", "text/html") {
+            Self::Page
+        } else {
+            Self::Json
+        }
+    }
+
+    pub fn is_html(self) -> bool {
+        self != Self::Json
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Form {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self::of(&parts.headers))
+    }
+}
+
+/// The path's `{uuid}` as a chat of the caller's own.
+impl FromRequestParts<AppState> for OwnedChat {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let Caller(owner) = Caller::from_request_parts(parts, state).await?;
+        let uuid = path_uuid(parts, state, "uuid").await?;
+        let chats: &Arc<Chats> = &state.chats;
+        Ok(chats.own(owner, entity::ChatId(uuid)).await?)
+    }
+}
+
+/// The path's `{uuid}` as the id of a message, whose owner the use case checks.
+#[derive(Clone, Copy, Debug)]
+pub struct MessagePath(pub MessageId);
+
+impl<S: Send + Sync> FromRequestParts<S> for MessagePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(MessageId(path_uuid(parts, state, "uuid").await?)))
+    }
+}
+
+/// The path's `{last_uuid}`, if it has one.
+#[derive(Clone, Copy, Debug)]
+pub struct CursorPath(pub Option<MessageId>);
+
+impl<S: Send + Sync> FromRequestParts<S> for CursorPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        let text = params.iter().find(|(key, _)| *key == "last_uuid");
+        let cursor = text.map(|(_, text)| parse_uuid("last_uuid", text));
+        Ok(Self(cursor.transpose()?.map(MessageId)))
+    }
+}
+
+/// The path's `{position}`; 0 where the path has none.
+#[derive(Clone, Copy, Debug)]
+pub struct PositionPath(pub Position);
+
+impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        let text = params.iter().find(|(key, _)| *key == "position");
+        let position = text.map_or(Ok(Position::START), |(_, text)| text.parse());
+        position.map(Self).map_err(|error: InvalidPosition| {
+            Problem::new(Kind::MalformedPosition, error.to_string())
+        })
+    }
+}
+
+/// The query string. An unknown or malformed parameter is named.
+#[derive(Clone, Copy, Debug)]
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(error) => Err(Problem::new(Kind::MalformedRequest, error.body_text())),
+        }
+    }
+}
+
+/// A body as JSON or as a form, by its content type. No body at all is an empty one.
+#[derive(Clone, Copy, Debug)]
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
+        let content_type = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .map(|value| value.to_str().unwrap_or_default().to_owned());
+        let limits = state.limits;
+        let body = tokio::time::timeout(limits.body_timeout, Bytes::from_request(request, state))
+            .await
+            .map_err(|_| Problem::bare(Kind::BodyTooSlow))?
+            .map_err(|error| match error {
+                BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+                    Problem::new(
+                        Kind::BodyTooLarge,
+                        format!("at most {} bytes are taken", limits.body_bytes),
+                    )
+                }
+                error => Problem::new(Kind::MalformedRequest, error.body_text()),
+            })?;
+        decode(content_type.as_deref(), &body).map(Self)
+    }
+}
+
+fn decode<T: DeserializeOwned>(content_type: Option<&str>, body: &[u8]) -> Result<T, Problem> {
+    let malformed =
+        |error: &dyn std::fmt::Display| Problem::new(Kind::MalformedRequest, error.to_string());
+    let essence = content_type.map(str::parse::<mime::Mime>);
+    match essence {
+        None if body.is_empty() => serde_json::from_str("{}").map_err(|e| malformed(&e)),
+        Some(Ok(kind)) if kind.essence_str() == "application/json" => {
+            let body = if body.is_empty() { b"{}" } else { body };
+            serde_json::from_slice(body).map_err(|error| {
+                // Well-formed JSON whose fields are wrong is a matter of the fields.
+                if error.is_data() {
+                    Problem::new(Kind::InvalidField, error.to_string())
+                } else {
+                    malformed(&error)
+                }
+            })
+        }
+        Some(Ok(kind)) if kind.essence_str() == "application/x-www-form-urlencoded" => {
+            std::str::from_utf8(body).map_err(|error| malformed(&error))?;
+            serde_urlencoded::from_bytes(body)
+                .map_err(|error| Problem::new(Kind::InvalidField, error.to_string()))
+        }
+        None | Some(_) => Err(Problem::bare(Kind::UnsupportedMediaType)),
+    }
+}
+
+async fn path_params<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<RawPathParams, Problem> {
+    RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|error| Problem::new(Kind::MalformedRequest, error.body_text()))
+}
+
+async fn path_uuid<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+    name: &'static str,
+) -> Result<Uuid, Problem> {
+    let params = path_params(parts, state).await?;
+    let text = params.iter().find(|(key, _)| *key == name);
+    parse_uuid(name, text.map_or("", |(_, text)| text))
+}
+
+/// A UUID in its usual form with hyphens, in either case.
+pub(super) fn parse_uuid(name: &str, text: &str) -> Result<Uuid, Problem> {
+    match Uuid::try_parse(text) {
+        Ok(uuid) if text.len() == UUID_CHARS => Ok(uuid),
+        _ => {
+            let quoted = crate::model::text::head(text, QUOTED_CHARS);
+            Err(Problem::new(
+                Kind::MalformedUuid,
+                format!("`{name}` is {quoted:?}"),
+            ))
+        }
+    }
+}

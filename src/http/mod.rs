@@ -1,0 +1,68 @@
+//! Who asks: routes, extractors, errors, views. A handler extracts, calls one use case, converts.
+
+mod dress;
+mod errors;
+mod extract;
+mod load;
+mod problem;
+mod reply;
+mod routes;
+mod serve;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::middleware::{from_fn, from_fn_with_state};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::chat::Chats;
+
+pub use serve::{ServeSettings, serve};
+
+use load::Load;
+use problem::Problem;
+
+/// What the handlers work with.
+#[derive(Clone)]
+struct AppState {
+    chats: Arc<Chats>,
+    load: Arc<Load>,
+    limits: HttpLimits,
+}
+
+/// What a request may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// Longest body in bytes.
+    pub body_bytes: usize,
+    /// Time for a body to arrive.
+    pub body_timeout: Duration,
+}
+
+impl FromRef<AppState> for Arc<Chats> {
+    fn from_ref(state: &AppState) -> Self {
+        Arc::clone(&state.chats)
+    }
+}
+
+/// The whole surface.
+pub fn router(chats: Arc<Chats>, limits: HttpLimits) -> Router {
+    let load = Arc::new(Load::default());
+    let state = AppState {
+        chats,
+        load: Arc::clone(&load),
+        limits,
+    };
+    Router::new()
+        .merge(routes::router())
+        .fallback(|| async { Problem::no_such_page() })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .layer(DefaultBodyLimit::max(limits.body_bytes))
+        .layer(CatchPanicLayer::custom(|_| problem::after_panic()))
+        .layer(from_fn(dress::dress))
+        .layer(from_fn_with_state(load, load::count))
+        .with_state(state)
+}

@@ -1,0 +1,269 @@
+//! Problems: what went wrong, for programs (RFC 9457) and for people.
+//!
+//! A handler returns a [`Problem`]; it travels in the response's extensions to the outermost
+//! layer, which knows the request (its id, its path, which form of answer it wants) and writes
+//! the body there. So every error of every layer has the same shape.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// The kinds of problem that there are. A kind's slug is part of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    NoSuchPage,
+    MethodNotAllowed,
+    MalformedRequest,
+    MalformedUuid,
+    MalformedPosition,
+    InvalidField,
+    ChatNotFound,
+    MessageNotFound,
+    CursorNotFound,
+    UuidTaken,
+    StillWritten,
+    BodyTooLarge,
+    BodyTooSlow,
+    UnsupportedMediaType,
+    Unavailable,
+    Internal,
+}
+
+impl Kind {
+    pub const ALL: [Self; 16] = [
+        Self::NoSuchPage,
+        Self::MethodNotAllowed,
+        Self::MalformedRequest,
+        Self::MalformedUuid,
+        Self::MalformedPosition,
+        Self::InvalidField,
+        Self::ChatNotFound,
+        Self::MessageNotFound,
+        Self::CursorNotFound,
+        Self::UuidTaken,
+        Self::StillWritten,
+        Self::BodyTooLarge,
+        Self::BodyTooSlow,
+        Self::UnsupportedMediaType,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// The last part of the problem's `type`.
+    pub fn slug(self) -> &'static str {
+        self.describe().0
+    }
+
+    pub fn title(self) -> &'static str {
+        self.describe().1
+    }
+
+    pub fn status(self) -> StatusCode {
+        self.describe().2
+    }
+
+    /// What to do about it.
+    pub fn advice(self) -> &'static str {
+        self.describe().3
+    }
+
+    fn describe(self) -> (&'static str, &'static str, StatusCode, &'static str) {
+        match self {
+            Self::NoSuchPage => (
+                "no-such-page",
+                "There is nothing at this address",
+                StatusCode::NOT_FOUND,
+                "Check the path: docs/POLLING.md lists the routes.",
+            ),
+            Self::MethodNotAllowed => (
+                "method-not-allowed",
+                "This address does not take this method",
+                StatusCode::METHOD_NOT_ALLOWED,
+                "The Allow header says which methods it takes.",
+            ),
+            Self::MalformedRequest => (
+                "malformed-request",
+                "The request cannot be read",
+                StatusCode::BAD_REQUEST,
+                "The detail says where it stops making sense.",
+            ),
+            Self::MalformedUuid => (
+                "malformed-uuid",
+                "This is not a UUID",
+                StatusCode::BAD_REQUEST,
+                "A UUID looks like 01990f5e-7c1a-7b6e-9f0a-3c5d8e2b4a61. Send back the ones that the server gave out.",
+            ),
+            Self::MalformedPosition => (
+                "malformed-position",
+                "This is not a position",
+                StatusCode::BAD_REQUEST,
+                "Start at 0 and send back the last position that the server gave out; never compute one.",
+            ),
+            Self::InvalidField => (
+                "invalid-field",
+                "A field has a value that is not taken",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "The detail names the field and the rule.",
+            ),
+            Self::ChatNotFound => (
+                "chat-not-found",
+                "There is no such chat",
+                StatusCode::NOT_FOUND,
+                "It was deleted, or it never was. Stop polling it.",
+            ),
+            Self::MessageNotFound => (
+                "message-not-found",
+                "There is no such message",
+                StatusCode::NOT_FOUND,
+                "It was deleted, or it never was. Stop polling it.",
+            ),
+            Self::CursorNotFound => (
+                "cursor-not-found",
+                "The cursor is not a message of this chat",
+                StatusCode::NOT_FOUND,
+                "Poll again without a cursor to begin from the first message.",
+            ),
+            Self::UuidTaken => (
+                "uuid-taken",
+                "This UUID is taken",
+                StatusCode::CONFLICT,
+                "Choose another UUID, or none.",
+            ),
+            Self::StillWritten => (
+                "still-written",
+                "The answer is still being written",
+                StatusCode::CONFLICT,
+                "Wait until its status is no longer pending.",
+            ),
+            Self::BodyTooLarge => (
+                "body-too-large",
+                "The request's body is too large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Send less at once.",
+            ),
+            Self::BodyTooSlow => (
+                "body-too-slow",
+                "The request's body took too long to arrive",
+                StatusCode::REQUEST_TIMEOUT,
+                "Send it again.",
+            ),
+            Self::UnsupportedMediaType => (
+                "unsupported-media-type",
+                "This content type is not taken",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Send application/json or application/x-www-form-urlencoded.",
+            ),
+            Self::Unavailable => (
+                "unavailable",
+                "The server cannot do this at the moment",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Try again after the time in the Retry-After header. Nothing was stored.",
+            ),
+            Self::Internal => (
+                "internal",
+                "Internal Server Error",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The fault is the server's. Its log has the reason under the request id.",
+            ),
+        }
+    }
+}
+
+/// Seconds after which to try again while the database is away.
+const RETRY_AFTER_S: &str = "1";
+
+/// One occurrence of a kind of problem.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub kind: Kind,
+    /// What is special about this occurrence, for people. A 5xx has none.
+    pub detail: Option<String>,
+}
+
+/// The body of a problem in JSON, in the order of RFC 9457.
+#[derive(Serialize)]
+pub struct ProblemBody<'a> {
+    #[serde(rename = "type")]
+    pub type_uri: String,
+    pub title: &'a str,
+    pub status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<&'a str>,
+    pub instance: &'a str,
+    pub request_id: &'a str,
+}
+
+impl Problem {
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self {
+            kind,
+            detail: Some(detail.into()),
+        }
+    }
+
+    /// A problem that its kind says all about.
+    pub fn bare(kind: Kind) -> Self {
+        Self { kind, detail: None }
+    }
+
+    pub fn no_such_page() -> Self {
+        Self::bare(Kind::NoSuchPage)
+    }
+
+    pub fn method_not_allowed() -> Self {
+        Self::bare(Kind::MethodNotAllowed)
+    }
+
+    /// A fault of the server's, whose reason goes to the log alone.
+    pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error = %chain(error), "internal error");
+        Self::bare(Kind::Internal)
+    }
+
+    /// The database cannot be used at the moment.
+    pub fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error = %chain(error), "database unavailable");
+        Self::bare(Kind::Unavailable)
+    }
+
+    pub fn body<'a>(&'a self, instance: &'a str, request_id: &'a str) -> ProblemBody<'a> {
+        ProblemBody {
+            type_uri: format!("/problems/{}", self.kind.slug()),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            detail: self.detail.as_deref(),
+            instance,
+            request_id,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    /// An empty answer that carries the problem to the layer that writes it out.
+    fn into_response(self) -> Response {
+        let mut response = self.kind.status().into_response();
+        if self.kind == Kind::Unavailable {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// What a handler that panicked answers. The panic itself has been written to the log by its hook.
+pub(super) fn after_panic() -> axum::http::Response<axum::body::Body> {
+    tracing::error!("a handler panicked");
+    Problem::bare(Kind::Internal).into_response()
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,79 @@
+//! Answers: complete, never stored by a cache, as JSON or as HTML.
+
+use askama::Template;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::problem::Problem;
+
+/// Where HTMX takes the browser's address bar.
+pub const HX_PUSH_URL: HeaderName = HeaderName::from_static("hx-push-url");
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+
+/// A value as JSON.
+pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(value).map_err(|error| Problem::internal(&error))?;
+    Ok((
+        status,
+        [
+            (header::CONTENT_TYPE, JSON),
+            (header::CACHE_CONTROL, NO_STORE),
+        ],
+        body,
+    )
+        .into_response())
+}
+
+/// A template as HTML. Rendering may have Markdown to do, so it leaves this thread.
+pub async fn html<T>(status: StatusCode, template: T) -> Result<Response, Problem>
+where
+    T: Template + Send + 'static,
+{
+    let rendered = tokio::task::spawn_blocking(move || template.render())
+        .await
+        .map_err(|error| Problem::internal(&error))?;
+    html_text(status, rendered)
+}
+
+/// A small template as HTML, rendered right here.
+pub fn html_now(status: StatusCode, template: &impl Template) -> Result<Response, Problem> {
+    html_text(status, template.render())
+}
+
+fn html_text(
+    status: StatusCode,
+    rendered: Result<String, askama::Error>,
+) -> Result<Response, Problem> {
+    let body = rendered.map_err(|error| Problem::internal(&error))?;
+    Ok((
+        status,
+        [
+            (header::CONTENT_TYPE, HTML),
+            (header::CACHE_CONTROL, NO_STORE),
+        ],
+        body,
+    )
+        .into_response())
+}
+
+/// Done, and nothing to say; to a poll in HTML: nothing new.
+pub fn no_content() -> Response {
+    (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, NO_STORE)]).into_response()
+}
+
+/// Go and look there: what a form that was posted without script gets.
+pub fn see_other(path: &str) -> Result<Response, Problem> {
+    let location = HeaderValue::from_str(path).map_err(|error| Problem::internal(&error))?;
+    Ok((
+        StatusCode::SEE_OTHER,
+        [
+            (header::LOCATION, location),
+            (header::CACHE_CONTROL, NO_STORE),
+        ],
+    )
+        .into_response())
+}

@@ -1,0 +1,185 @@
+//! One chat: create, read, change, delete, and send a message to it.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use axum::routing::{get, post};
+use entity::ChatId;
+use serde::Deserialize;
+
+use super::home;
+use crate::chat::{ChatUpdate, NewChat, OwnedChat};
+use crate::http::AppState;
+use crate::http::extract::{Body, Caller, Form, parse_uuid};
+use crate::http::problem::Problem;
+use crate::http::reply;
+use crate::http::view::chat::{ChatMain, ChatPage, ChatView, ComposerField, CreatedView, SentView};
+use crate::model::hint::Activity;
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/chat/create", post(create))
+        .route("/chat/{uuid}", get(read).patch(update).delete(delete))
+        .route("/chat/{uuid}/send", post(send))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateBody {
+    uuid: Option<String>,
+    title: Option<String>,
+    agent: Option<String>,
+    model: Option<String>,
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SendBody {
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpdateBody {
+    title: Option<String>,
+    model: Option<String>,
+    agent: Option<String>,
+}
+
+async fn create(
+    State(app): State<AppState>,
+    Caller(owner): Caller,
+    form: Form,
+    Body(body): Body<CreateBody>,
+) -> Result<Response, Problem> {
+    let uuid = body
+        .uuid
+        .map(|text| parse_uuid("uuid", &text))
+        .transpose()?;
+    let new = NewChat {
+        id: uuid.map(ChatId),
+        title: body.title,
+        agent: body.agent,
+        model: body.model,
+        message: body.message,
+    };
+    let created = app.chats.create(owner, new).await?;
+    let path = format!("/chat/{}", created.chat.id);
+    match form {
+        Form::Json => {
+            let hint = app.load.poll_after_ms(Activity::Flowing);
+            let view = CreatedView::new(created, app.chats.default_model(), hint);
+            reply::json(StatusCode::CREATED, &view)
+        }
+        Form::Page => reply::see_other(&path),
+        Form::Fragment => {
+            let chat = app.chats.own(owner, created.chat.id).await?;
+            let main = main(&app, &chat).await?;
+            let mut response = reply::html(StatusCode::CREATED, main).await?;
+            push_url(&mut response, &path)?;
+            Ok(response)
+        }
+    }
+}
+
+async fn read(
+    State(app): State<AppState>,
+    form: Form,
+    chat: OwnedChat,
+) -> Result<Response, Problem> {
+    match form {
+        Form::Json => {
+            let view = ChatView::new(chat.row().clone(), app.chats.default_model());
+            reply::json(StatusCode::OK, &view)
+        }
+        Form::Fragment => reply::html(StatusCode::OK, main(&app, &chat).await?).await,
+        Form::Page => {
+            let main = main(&app, &chat).await?;
+            reply::html(StatusCode::OK, ChatPage { main }).await
+        }
+    }
+}
+
+async fn send(
+    State(app): State<AppState>,
+    form: Form,
+    chat: OwnedChat,
+    Body(body): Body<SendBody>,
+) -> Result<Response, Problem> {
+    let sent = app.chats.send(&chat, body.message).await?;
+    match form {
+        Form::Json => {
+            let hint = app.load.poll_after_ms(Activity::Flowing);
+            reply::json(StatusCode::ACCEPTED, &SentView::new(sent, hint))
+        }
+        Form::Fragment => reply::html_now(StatusCode::ACCEPTED, &ComposerField {}),
+        Form::Page => reply::see_other(&format!("/chat/{}", chat.row().id)),
+    }
+}
+
+async fn update(
+    State(app): State<AppState>,
+    form: Form,
+    chat: OwnedChat,
+    Body(body): Body<UpdateBody>,
+) -> Result<Response, Problem> {
+    let update = ChatUpdate {
+        title: body.title,
+        model: body.model,
+        agent: body.agent,
+    };
+    let changed = app.chats.update(&chat, update).await?;
+    match form {
+        Form::Json => {
+            let view = ChatView::new(changed, app.chats.default_model());
+            reply::json(StatusCode::OK, &view)
+        }
+        Form::Fragment => {
+            // Read again, so that the view has the new title.
+            let chat = app.chats.own(changed.owner_id, changed.id).await?;
+            reply::html(StatusCode::OK, main(&app, &chat).await?).await
+        }
+        Form::Page => reply::see_other(&format!("/chat/{}", changed.id)),
+    }
+}
+
+async fn delete(
+    State(app): State<AppState>,
+    Caller(owner): Caller,
+    form: Form,
+    chat: OwnedChat,
+) -> Result<Response, Problem> {
+    app.chats.delete_chat(chat).await?;
+    match form {
+        Form::Json => Ok(reply::no_content()),
+        Form::Page => reply::see_other("/"),
+        Form::Fragment => {
+            let main = home::main(&app.chats, owner).await?;
+            let mut response = reply::html_now(StatusCode::OK, &main)?;
+            push_url(&mut response, "/")?;
+            Ok(response)
+        }
+    }
+}
+
+/// The chat's view with its messages so far.
+async fn main(app: &AppState, chat: &OwnedChat) -> Result<ChatMain, Problem> {
+    let poll = app.chats.poll_messages(chat, None, None).await?;
+    let hint = app.load.poll_after_ms(poll.activity);
+    let token_hint = app.load.poll_after_ms(Activity::Flowing);
+    Ok(ChatMain::new(
+        poll,
+        app.chats.default_model(),
+        hint,
+        token_hint,
+    ))
+}
+
+fn push_url(response: &mut Response, path: &str) -> Result<(), Problem> {
+    let value = HeaderValue::from_str(path).map_err(|error| Problem::internal(&error))?;
+    response.headers_mut().insert(reply::HX_PUSH_URL, value);
+    Ok(())
+}

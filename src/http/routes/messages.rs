@@ -1,0 +1,58 @@
+//! `GET /chat/{uuid}/messages[/{last_uuid}]`: the messages poll.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use serde::Deserialize;
+
+use crate::chat::OwnedChat;
+use crate::http::AppState;
+use crate::http::extract::{CursorPath, Form, Params};
+use crate::http::problem::Problem;
+use crate::http::reply;
+use crate::http::view::messages::{MessagesFragment, MessagesView};
+use crate::model::hint::Activity;
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/chat/{uuid}/messages", get(poll))
+        .route("/chat/{uuid}/messages/", get(poll))
+        .route("/chat/{uuid}/messages/{last_uuid}", get(poll))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PollParams {
+    revision: Option<i64>,
+}
+
+async fn poll(
+    State(app): State<AppState>,
+    form: Form,
+    CursorPath(cursor): CursorPath,
+    Params(params): Params<PollParams>,
+    chat: OwnedChat,
+) -> Result<Response, Problem> {
+    let poll = app
+        .chats
+        .poll_messages(&chat, cursor, params.revision)
+        .await?;
+    let hint = app.load.poll_after_ms(poll.activity);
+    match form {
+        Form::Json => reply::json(StatusCode::OK, &MessagesView::new(poll, hint)),
+        Form::Fragment | Form::Page => {
+            let is_seen = params.revision.is_none_or(|seen| seen == poll.revision);
+            if poll.new.is_empty() && poll.changed.is_empty() && is_seen {
+                return Ok(reply::no_content());
+            }
+            let token_hint = app.load.poll_after_ms(Activity::Flowing);
+            reply::html(
+                StatusCode::OK,
+                MessagesFragment::new(poll, hint, token_hint),
+            )
+            .await
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The routes, one file per thing; each file owns its router.
+
+mod assets;
+mod chat;
+mod health;
+mod home;
+mod list;
+mod message;
+mod messages;
+mod problems;
+
+use axum::Router;
+
+use super::AppState;
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new()
+        .merge(home::router())
+        .merge(list::router())
+        .merge(chat::router())
+        .merge(messages::router())
+        .merge(message::router())
+        .merge(assets::router())
+        .merge(health::router())
+        .merge(problems::router())
+}

@@ -1,0 +1,159 @@
+//! One chat, as JSON, as a view and as a page.
+
+use askama::Template;
+use entity::chat::{Model as Chat, Status};
+use entity::{ChatId, RequestId, Timestamp};
+use serde::Serialize;
+
+use super::message::{MessageCard, MessageView};
+use super::messages::messages_poller;
+use super::poller::Poller;
+use crate::chat::{Created, MessageRead, MessagesPoll, Sent};
+use crate::model::delta::MAX_DELTA_BYTES;
+
+/// The chat of the polling protocol.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChatView {
+    pub uuid: ChatId,
+    pub title: String,
+    pub agent: Option<String>,
+    /// The model that answers: the chat's own, or the server's default.
+    pub model: String,
+    pub status: Status,
+    pub revision: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl ChatView {
+    pub fn new(chat: Chat, default_model: &str) -> Self {
+        Self {
+            uuid: chat.id,
+            title: chat.title,
+            agent: chat.agent,
+            model: chat.model.unwrap_or_else(|| default_model.to_owned()),
+            status: chat.status,
+            revision: chat.revision,
+            created_at: chat.created_at,
+            updated_at: chat.updated_at,
+        }
+    }
+
+    pub fn is_answering(&self) -> bool {
+        self.status == Status::WaitingForChatbot
+    }
+}
+
+/// The answer to a message that was sent.
+#[derive(Debug, Serialize)]
+pub struct SentView {
+    pub message: MessageView,
+    pub request_uuid: RequestId,
+    /// Where the answer will appear: the messages poll after this message.
+    pub poll_url: String,
+    pub poll_after_ms: u64,
+}
+
+impl SentView {
+    pub fn new(sent: Sent, poll_after_ms: u64) -> Self {
+        let read = MessageRead::stored(sent.message, MAX_DELTA_BYTES);
+        let message = MessageView::new(read);
+        Self {
+            poll_url: format!("/chat/{}/messages/{}", message.chat_uuid, message.uuid),
+            message,
+            request_uuid: sent.request,
+            poll_after_ms,
+        }
+    }
+}
+
+/// The answer to a create: the chat, and what a send answers if it came with a first message.
+#[derive(Debug, Serialize)]
+pub struct CreatedView {
+    #[serde(flatten)]
+    pub chat: ChatView,
+    #[serde(flatten)]
+    pub first: Option<SentView>,
+}
+
+impl CreatedView {
+    pub fn new(created: Created, default_model: &str, poll_after_ms: u64) -> Self {
+        Self {
+            chat: ChatView::new(created.chat, default_model),
+            first: created.first.map(|sent| SentView::new(sent, poll_after_ms)),
+        }
+    }
+}
+
+/// A chat with its messages: the part of a page below its head.
+#[derive(Template)]
+#[template(path = "chat_main.html")]
+pub struct ChatMain {
+    pub chat: ChatView,
+    pub cards: Vec<MessageCard>,
+    pub poller: Poller,
+}
+
+impl ChatMain {
+    pub fn new(poll: MessagesPoll, default_model: &str, hint: u64, token_hint: u64) -> Self {
+        Self {
+            poller: messages_poller(poll.chat.id, poll.cursor, poll.revision, hint),
+            chat: ChatView::new(poll.chat, default_model),
+            cards: poll
+                .new
+                .into_iter()
+                .map(|read| MessageCard::new(read, token_hint))
+                .collect(),
+        }
+    }
+
+    #[cfg(test)]
+    pub fn sample() -> Self {
+        use entity::chat_message::{Role, Status as MessageStatus};
+        let uuid = ChatId(uuid::Uuid::from_u128(1));
+        Self {
+            chat: ChatView {
+                uuid,
+                title: "Tea & <biscuits>".to_owned(),
+                agent: None,
+                model: "demo".to_owned(),
+                status: Status::WaitingForChatbot,
+                revision: 3,
+                created_at: Timestamp(1_795_226_400_000),
+                updated_at: Timestamp(1_795_226_400_000),
+            },
+            cards: vec![
+                MessageCard::sample(Role::User, MessageStatus::Completed, "Tea?"),
+                MessageCard::sample(Role::Assistant, MessageStatus::Pending, "Yes, "),
+            ],
+            poller: messages_poller(uuid, None, 3, 300),
+        }
+    }
+}
+
+/// The page of a chat.
+#[derive(Template)]
+#[template(path = "chat.html")]
+pub struct ChatPage {
+    pub main: ChatMain,
+}
+
+/// A fresh message box: what HTMX gets for a message that was sent.
+#[derive(Template)]
+#[template(path = "composer_field.html")]
+pub struct ComposerField {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_of_a_chat() {
+        let page = ChatPage {
+            main: ChatMain::sample(),
+        };
+        insta::with_settings!({filters => vec![(r"\?v=[0-9a-f]{16}", "?v=[hash]")]}, {
+            insta::assert_snapshot!(page.render().unwrap());
+        });
+    }
+}

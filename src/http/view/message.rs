@@ -1,0 +1,219 @@
+//! One message, as JSON and as an element of the page.
+
+use askama::Template;
+use entity::chat_message::{Role, Status};
+use entity::{ChatId, MessageId, RequestId, Timestamp};
+use serde::Serialize;
+
+use super::markdown;
+use super::poller::Poller;
+use crate::chat::MessageRead;
+use crate::model::failure::Failure;
+use crate::model::position::Position;
+
+/// The message of the polling protocol.
+#[derive(Clone, Debug, Serialize)]
+pub struct MessageView {
+    pub uuid: MessageId,
+    pub chat_uuid: ChatId,
+    /// The user message that an answer answers.
+    pub reply_to: Option<MessageId>,
+    pub role: Role,
+    pub status: Status,
+    /// The text so far.
+    pub content: String,
+    /// Where a token poll goes on from.
+    pub position: Position,
+    pub request_uuid: Option<RequestId>,
+    pub created_at: Timestamp,
+    pub completed_at: Option<Timestamp>,
+    pub error: Option<Failure>,
+    /// The text is finished but longer than `content`: the token poll has the rest.
+    pub truncated: bool,
+    /// The message was deleted; it is here only because it was seen before.
+    pub deleted: bool,
+}
+
+impl MessageView {
+    pub fn new(read: MessageRead) -> Self {
+        let row = read.row;
+        Self {
+            uuid: row.id,
+            chat_uuid: row.chat_id,
+            reply_to: row.reply_to,
+            role: row.role,
+            status: row.status,
+            content: read.content,
+            position: read.position,
+            request_uuid: row.request_id,
+            created_at: row.created_at,
+            completed_at: row.completed_at,
+            error: read.error,
+            truncated: read.truncated,
+            deleted: row.deleted_at.is_some(),
+        }
+    }
+}
+
+/// A message as the page shows it: `templates/message.html`.
+#[derive(Clone, Debug)]
+pub struct MessageCard {
+    pub message: MessageView,
+    /// It takes the place of the element that is there already.
+    pub replaces: bool,
+    token_hint: u64,
+}
+
+impl MessageCard {
+    /// `token_hint`: milliseconds between the polls for its tokens.
+    pub fn new(read: MessageRead, token_hint: u64) -> Self {
+        Self {
+            message: MessageView::new(read),
+            replaces: false,
+            token_hint,
+        }
+    }
+
+    pub fn replacing(self) -> Self {
+        Self {
+            replaces: true,
+            ..self
+        }
+    }
+
+    /// The poller of an answer that is being written.
+    pub fn poller(&self) -> Option<Poller> {
+        let is_written = self.is_pending() && self.message.role == Role::Assistant;
+        is_written.then(|| {
+            let (uuid, position) = (self.message.uuid, self.message.position);
+            Poller::new(
+                format!("/chat/message/{uuid}/tokens/{position}"),
+                self.token_hint,
+            )
+        })
+    }
+
+    pub fn is_pending(&self) -> bool {
+        self.message.status == Status::Pending
+    }
+
+    pub fn is_user(&self) -> bool {
+        self.message.role == Role::User
+    }
+
+    /// The name that the page gives the speaker.
+    pub fn speaker(&self) -> &'static str {
+        match self.message.role {
+            Role::User => "You",
+            Role::Assistant => "Assistant",
+            Role::Agent => "Agent",
+            Role::System => "System",
+        }
+    }
+
+    pub fn role(&self) -> &'static str {
+        match self.message.role {
+            Role::User => "user",
+            Role::Assistant => "assistant",
+            Role::Agent => "agent",
+            Role::System => "system",
+        }
+    }
+
+    pub fn status(&self) -> &'static str {
+        match self.message.status {
+            Status::Pending => "pending",
+            Status::Completed => "completed",
+            Status::Failed => "failed",
+            Status::Cancelled => "cancelled",
+        }
+    }
+
+    /// The finished text as HTML; already safe.
+    pub fn html(&self) -> String {
+        markdown::to_html(&self.message.content)
+    }
+
+    /// The time of day, UTC, for people.
+    pub fn time(&self) -> String {
+        let created = self.message.created_at.to_datetime();
+        created.format("%-d %b %Y, %H:%M UTC").to_string()
+    }
+
+    #[cfg(test)]
+    pub fn sample(role: Role, status: Status, content: &str) -> Self {
+        let uuid = uuid::Uuid::from_u128(7);
+        Self {
+            message: MessageView {
+                uuid: MessageId(uuid),
+                chat_uuid: ChatId(uuid::Uuid::from_u128(1)),
+                reply_to: None,
+                role,
+                status,
+                content: content.to_owned(),
+                position: Position::START,
+                request_uuid: None,
+                created_at: Timestamp(1_795_226_400_000),
+                completed_at: None,
+                error: (status == Status::Failed).then(|| {
+                    Failure::new(
+                        crate::model::failure::FailureCode::ProviderStalled,
+                        "The model's server sent nothing for 30 s & was given up.",
+                    )
+                }),
+                truncated: false,
+                deleted: false,
+            },
+            replaces: false,
+            token_hint: 300,
+        }
+    }
+}
+
+/// A message alone.
+#[derive(Template)]
+#[template(path = "message.html")]
+pub struct MessageFragment {
+    pub card: MessageCard,
+}
+
+impl MessageFragment {
+    pub fn new(read: MessageRead, token_hint: u64) -> Self {
+        Self {
+            card: MessageCard::new(read, token_hint),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(card: MessageCard) -> String {
+        MessageFragment { card }.render().unwrap()
+    }
+
+    #[test]
+    fn an_answer_that_is_written_polls_and_shows_its_text_as_it_is() {
+        let card = MessageCard::sample(Role::Assistant, Status::Pending, "**a** <b>");
+        insta::assert_snapshot!(render(card));
+    }
+
+    #[test]
+    fn a_finished_answer_is_rendered_and_polls_no_more() {
+        let card = MessageCard::sample(Role::Assistant, Status::Completed, "**a** <b>");
+        insta::assert_snapshot!(render(card));
+    }
+
+    #[test]
+    fn a_failed_answer_says_why() {
+        let card = MessageCard::sample(Role::Assistant, Status::Failed, "half an");
+        insta::assert_snapshot!(render(card));
+    }
+
+    #[test]
+    fn a_users_words_are_escaped_and_not_rendered() {
+        let card = MessageCard::sample(Role::User, Status::Pending, "<script>**a**</script>");
+        insta::assert_snapshot!(render(card.replacing()));
+    }
+}

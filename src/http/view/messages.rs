@@ -1,0 +1,94 @@
+//! The messages poll, as JSON and as what a page takes in.
+
+use askama::Template;
+use entity::{ChatId, MessageId};
+use serde::Serialize;
+
+use super::message::{MessageCard, MessageView};
+use super::poller::Poller;
+use crate::chat::MessagesPoll;
+
+/// The answer of the messages poll.
+#[derive(Debug, Serialize)]
+pub struct MessagesView {
+    /// Changed ones first if a revision was sent along, then new ones, each oldest first.
+    pub messages: Vec<MessageView>,
+    pub revision: i64,
+    pub has_more: bool,
+    pub poll_after_ms: u64,
+    /// The cursor for the next poll; null as long as the chat is empty.
+    pub last_uuid: Option<MessageId>,
+}
+
+impl MessagesView {
+    pub fn new(poll: MessagesPoll, poll_after_ms: u64) -> Self {
+        Self {
+            messages: poll
+                .changed
+                .into_iter()
+                .chain(poll.new)
+                .map(MessageView::new)
+                .collect(),
+            revision: poll.revision,
+            has_more: poll.has_more,
+            poll_after_ms,
+            last_uuid: poll.cursor,
+        }
+    }
+}
+
+/// The element that polls for messages: where it goes on from.
+pub fn messages_poller(
+    chat: ChatId,
+    cursor: Option<MessageId>,
+    revision: i64,
+    after_ms: u64,
+) -> Poller {
+    let cursor = cursor.map(|uuid| format!("/{uuid}")).unwrap_or_default();
+    Poller::new(
+        format!("/chat/{chat}/messages{cursor}?revision={revision}"),
+        after_ms,
+    )
+}
+
+/// New and changed messages for a page, and the poller that goes on.
+#[derive(Template)]
+#[template(path = "messages.html")]
+pub struct MessagesFragment {
+    pub poller: Poller,
+    pub new: Vec<MessageCard>,
+    pub changed: Vec<MessageCard>,
+}
+
+impl MessagesFragment {
+    pub fn new(poll: MessagesPoll, hint: u64, token_hint: u64) -> Self {
+        let card = |read| MessageCard::new(read, token_hint);
+        Self {
+            poller: messages_poller(poll.chat.id, poll.cursor, poll.revision, hint),
+            new: poll.new.into_iter().map(card).collect(),
+            changed: poll
+                .changed
+                .into_iter()
+                .map(card)
+                .map(MessageCard::replacing)
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use entity::chat_message::{Role, Status};
+
+    use super::*;
+
+    #[test]
+    fn new_messages_are_appended_and_changed_ones_replaced() {
+        let fragment = MessagesFragment {
+            poller: messages_poller(ChatId(uuid::Uuid::from_u128(1)), None, 3, 300),
+            new: vec![MessageCard::sample(Role::Assistant, Status::Pending, "")],
+            changed: vec![MessageCard::sample(Role::User, Status::Completed, "hi").replacing()],
+        };
+        insta::assert_snapshot!(fragment.render().unwrap());
+    }
+}

@@ -1,0 +1,13 @@
+//! What is answered: one typed view per route, which serialises to JSON and has HTML twins whose
+//! templates stand in `../templates`. Each HTML view has a `sample()`, from which a test renders it.
+
+pub mod assets;
+pub mod chat;
+pub mod home;
+pub mod list;
+pub mod markdown;
+pub mod message;
+pub mod messages;
+pub mod poller;
+pub mod problem;
+pub mod tokens;

@@ -1,0 +1,16 @@
+//! Pollen: an AI chat server for places where streams cannot go. `docs/ARCHITECTURE.md` is the map.
+//!
+//! Imports point down only:
+//! `main → cli → app → {http, worker} → chat → {ledger, provider} → store → model → entity`,
+//! with `config` at the bottom, handed up in parts.
+
+pub mod app;
+pub mod chat;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod ledger;
+pub mod model;
+pub mod provider;
+pub mod store;
+pub mod worker;

@@ -1,0 +1,81 @@
+//! The history that a model is sent: which messages of a chat, and in which order.
+
+use std::collections::HashMap;
+
+use entity::chat_message::{Model as Message, Role, Status};
+
+/// The completed turns before the message `asked`, and that message: not what was queued after it.
+///
+/// Messages that were sent while an answer was running stand before that answer in the chat's
+/// sequence, so an answer is put behind the message that it replies to, not where it was stored.
+#[must_use]
+pub fn history(messages: Vec<Message>, asked: &Message) -> Vec<Message> {
+    let places: HashMap<_, _> = messages.iter().map(|m| (m.id, m.sequence)).collect();
+    let place_of = |message: &Message| -> (i64, i64) {
+        let turn = message
+            .reply_to
+            .and_then(|id| places.get(&id).copied())
+            .unwrap_or(message.sequence);
+        (turn, message.sequence)
+    };
+    let mut turns: Vec<_> = messages
+        .into_iter()
+        .filter(|m| m.status == Status::Completed && m.deleted_at.is_none())
+        .filter(|m| matches!(m.role, Role::System | Role::User | Role::Assistant))
+        .map(|m| (place_of(&m), m))
+        .filter(|((turn, _), m)| *turn < asked.sequence || m.id == asked.id)
+        .collect();
+    turns.sort_by_key(|(place, _)| *place);
+    turns.into_iter().map(|(_, message)| message).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use entity::{ChatId, MessageId, Timestamp};
+
+    use super::*;
+
+    fn message(sequence: i64, role: Role, reply_to: Option<&Message>) -> Message {
+        Message {
+            id: MessageId::generate(),
+            chat_id: ChatId(uuid::Uuid::nil()),
+            sequence,
+            revision: 0,
+            role,
+            status: Status::Completed,
+            reply_to: reply_to.map(|m| m.id),
+            request_id: None,
+            content: String::new(),
+            edition: 0,
+            error_code: None,
+            error_message: None,
+            created_at: Timestamp(0),
+            completed_at: None,
+            deleted_at: None,
+        }
+    }
+
+    #[test]
+    fn an_answer_stands_behind_what_it_answers_and_later_messages_are_left_out() {
+        let first = message(1, Role::User, None);
+        let second = message(2, Role::User, None);
+        let third = message(3, Role::User, None);
+        let answer = message(4, Role::Assistant, Some(&first));
+        let all = vec![first.clone(), second.clone(), third, answer.clone()];
+        let ids: Vec<_> = history(all, &second).into_iter().map(|m| m.id).collect();
+        assert_eq!(ids, [first.id, answer.id, second.id]);
+    }
+
+    #[test]
+    fn what_is_unfinished_failed_or_deleted_is_not_sent() {
+        let first = message(1, Role::User, None);
+        let mut failed = message(2, Role::Assistant, Some(&first));
+        failed.status = Status::Failed;
+        let mut deleted = message(3, Role::User, None);
+        deleted.deleted_at = Some(Timestamp(1));
+        let asked = message(4, Role::User, None);
+        let all = vec![first.clone(), failed, deleted, asked.clone()];
+        let ids: Vec<_> = history(all, &asked).into_iter().map(|m| m.id).collect();
+        assert_eq!(ids, [first.id, asked.id]);
+    }
+}

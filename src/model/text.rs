@@ -1,0 +1,233 @@
+//! Texts that come from outside, as types that cannot hold what the rest could not bear.
+
+use std::borrow::Cow;
+
+/// PostgreSQL stores no U+0000 in a text, so none gets in.
+const NUL: char = '\0';
+
+const TITLE_CHARS: usize = 200;
+const DERIVED_TITLE_CHARS: usize = 60;
+const AGENT_CHARS: usize = 64;
+const MODEL_CHARS: usize = 200;
+
+/// Why a text is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    #[error("`{field}` is missing or empty")]
+    Empty { field: &'static str },
+    #[error("`{field}` is {bytes} bytes long; at most {limit} bytes of UTF-8 are taken")]
+    TooLong {
+        field: &'static str,
+        bytes: usize,
+        limit: usize,
+    },
+    #[error("`{field}` holds the character U+0000, which cannot be stored")]
+    Nul { field: &'static str },
+    #[error("`{field}` {rule}")]
+    Shape {
+        field: &'static str,
+        rule: &'static str,
+    },
+}
+
+/// What a user says: not blank, within the limit, storable, otherwise kept to the letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageText(String);
+
+impl MessageText {
+    /// # Errors
+    /// If the text is blank, longer than `limit` bytes of UTF-8, or holds U+0000.
+    pub fn parse(text: String, limit: usize) -> Result<Self, TextError> {
+        let field = "message";
+        if text.trim().is_empty() {
+            return Err(TextError::Empty { field });
+        }
+        if text.len() > limit {
+            return Err(TextError::TooLong {
+                field,
+                bytes: text.len(),
+                limit,
+            });
+        }
+        refuse_nul(field, &text)?;
+        Ok(Self(text))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A chat's first title: the beginning of its first line that says something.
+    #[must_use]
+    pub fn derive_title(&self) -> Title {
+        let line = self
+            .0
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty())
+            .unwrap_or_default();
+        Title(head(line, DERIVED_TITLE_CHARS).into_owned())
+    }
+}
+
+/// A chat's title: one line, never blank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Title(String);
+
+impl Title {
+    /// # Errors
+    /// If the text is blank, longer than 200 characters, or holds a control character.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        let field = "title";
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(TextError::Empty { field });
+        }
+        refuse_nul(field, text)?;
+        if text.chars().any(char::is_control) {
+            return Err(TextError::Shape {
+                field,
+                rule: "must be one line without control characters",
+            });
+        }
+        if text.chars().count() > TITLE_CHARS {
+            return Err(TextError::Shape {
+                field,
+                rule: "must be 200 characters long at most",
+            });
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The title of a chat in which nothing has been said.
+    #[must_use]
+    pub fn of_new_chat() -> Self {
+        Self("New chat".to_owned())
+    }
+
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+/// An agent's alias: lower-case letters, digits, `-` and `_`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentAlias(String);
+
+impl AgentAlias {
+    /// # Errors
+    /// If the text is not such a word, 64 characters long at most.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        let field = "agent";
+        if text.is_empty() {
+            return Err(TextError::Empty { field });
+        }
+        let is_word = text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_');
+        if !is_word || text.len() > AGENT_CHARS {
+            return Err(TextError::Shape {
+                field,
+                rule: "must be up to 64 lower-case letters, digits, `-` or `_`",
+            });
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+/// The name of a model as its provider spells it. Whether there is such a model, the provider says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelName(String);
+
+impl ModelName {
+    /// # Errors
+    /// If the text is blank, longer than 200 characters, or holds spaces or control characters.
+    pub fn parse(text: &str) -> Result<Self, TextError> {
+        let field = "model";
+        if text.is_empty() {
+            return Err(TextError::Empty { field });
+        }
+        if text.chars().any(|c| c.is_control() || c.is_whitespace())
+            || text.chars().count() > MODEL_CHARS
+        {
+            return Err(TextError::Shape {
+                field,
+                rule: "must be up to 200 characters without spaces",
+            });
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+fn refuse_nul(field: &'static str, text: &str) -> Result<(), TextError> {
+    if text.contains(NUL) {
+        return Err(TextError::Nul { field });
+    }
+    Ok(())
+}
+
+/// A model's text as it can be stored: U+0000 becomes U+FFFD, all else stays.
+#[must_use]
+pub fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains(NUL) {
+        Cow::Owned(text.replace(NUL, "\u{FFFD}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// The first `chars` characters, with an ellipsis where something was left out.
+#[must_use]
+pub fn head(text: &str, chars: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(chars) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}…", text[..end].trim_end())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blank_message_is_not_taken() {
+        for blank in ["", " ", "\n\t "] {
+            assert!(MessageText::parse(blank.to_owned(), 100).is_err());
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_bytes_and_includes_its_end() {
+        assert!(MessageText::parse("é".repeat(5), 10).is_ok());
+        assert!(MessageText::parse("é".repeat(5) + "x", 10).is_err());
+    }
+
+    #[test]
+    fn a_title_is_the_first_line_that_says_something() {
+        let text = MessageText::parse("\n\n  Hello there \nmore".to_owned(), 100).unwrap();
+        assert_eq!(text.derive_title().into_string(), "Hello there");
+    }
+
+    #[test]
+    fn a_head_never_splits_a_character() {
+        assert_eq!(head("äöü", 2), "äö…");
+        assert_eq!(head("äöü", 3), "äöü");
+    }
+}

@@ -1,0 +1,197 @@
+//! Rows of `chat`.
+
+use std::collections::HashMap;
+
+use entity::chat::{ActiveModel, Column, Entity, Model, Status};
+use entity::{ChatId, OwnerId, Timestamp, chat_message};
+use sea_orm::sea_query::OnConflict;
+use sea_orm::{
+    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, IntoActiveModel, QueryFilter,
+    QueryOrder, QuerySelect, Statement, sea_query::Expr,
+};
+
+use super::{Store, StoreError, Tx};
+
+/// How a chat moves on when something in it happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Advance {
+    /// Sequence numbers taken for new messages.
+    pub messages: i64,
+    /// Whose turn it is from now on; none leaves it.
+    pub status: Option<Status>,
+    pub now: Timestamp,
+}
+
+/// What of a chat is set anew; none leaves it.
+#[derive(Clone, Debug, Default)]
+pub struct ChatChange {
+    pub title: Option<String>,
+    pub model: Option<String>,
+    pub agent: Option<String>,
+}
+
+/// The last thing said in a chat.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Preview {
+    pub chat_id: ChatId,
+    pub role: chat_message::Role,
+    pub status: chat_message::Status,
+    /// The beginning of the text.
+    pub head: String,
+}
+
+/// Characters of a preview that are read.
+const PREVIEW_CHARS: u32 = 160;
+
+impl Store {
+    /// The owner's chat, if it is theirs.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn chat(&self, owner: OwnerId, id: ChatId) -> Result<Option<Model>, StoreError> {
+        Ok(Entity::find_by_id(id)
+            .filter(Column::OwnerId.eq(owner))
+            .one(self.reader())
+            .await?)
+    }
+
+    /// Up to `limit` of the owner's chats, the one last changed first, after the chat that stands
+    /// at `after` (keyset: when it was changed, its id).
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn chat_page(
+        &self,
+        owner: OwnerId,
+        after: Option<(Timestamp, ChatId)>,
+        limit: u64,
+    ) -> Result<Vec<Model>, StoreError> {
+        let mut query = Entity::find().filter(Column::OwnerId.eq(owner));
+        if let Some((changed, id)) = after {
+            query = query.filter(
+                Condition::any()
+                    .add(Column::UpdatedAt.lt(changed))
+                    .add(Column::UpdatedAt.eq(changed).and(Column::Id.lt(id))),
+            );
+        }
+        Ok(query
+            .order_by_desc(Column::UpdatedAt)
+            .order_by_desc(Column::Id)
+            .limit(limit)
+            .all(self.reader())
+            .await?)
+    }
+
+    /// The last message of each of these chats that has one to show.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn previews(&self, chats: &[ChatId]) -> Result<HashMap<ChatId, Preview>, StoreError> {
+        if chats.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let places: Vec<_> = (1..=chats.len()).map(|n| format!("${n}")).collect();
+        let sql = format!(
+            "SELECT m.chat_id, m.role, m.status, substr(m.content, 1, {PREVIEW_CHARS}) AS head \
+             FROM chat_message m WHERE m.chat_id IN ({}) AND m.sequence = (\
+               SELECT max(l.sequence) FROM chat_message l \
+               WHERE l.chat_id = m.chat_id AND l.deleted_at IS NULL AND l.role <> 'system')",
+            places.join(", ")
+        );
+        let statement = Statement::from_sql_and_values(
+            self.reader().get_database_backend(),
+            sql,
+            chats.iter().map(|id| sea_orm::Value::from(*id)),
+        );
+        let rows = Preview::find_by_statement(statement)
+            .all(self.reader())
+            .await?;
+        Ok(rows.into_iter().map(|row| (row.chat_id, row)).collect())
+    }
+}
+
+impl Tx {
+    /// Inserts the chat unless its id is taken. Whether it was inserted.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn insert_chat(&self, chat: Model) -> Result<bool, StoreError> {
+        let inserted = Entity::insert(chat.into_active_model())
+            .on_conflict(OnConflict::column(Column::Id).do_nothing().to_owned())
+            .exec_without_returning(self.connection())
+            .await?;
+        Ok(inserted == 1)
+    }
+
+    /// The chat as this transaction sees it.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn chat(&self, id: ChatId) -> Result<Option<Model>, StoreError> {
+        Ok(Entity::find_by_id(id).one(self.connection()).await?)
+    }
+
+    /// Locks the chat's row, takes sequence numbers for new messages, raises the revision and
+    /// returns the row as it then is; the numbers taken are the ones right below
+    /// `next_sequence`. None if the chat is gone.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn advance_chat(
+        &self,
+        id: ChatId,
+        advance: Advance,
+    ) -> Result<Option<Model>, StoreError> {
+        let mut update = Entity::update_many()
+            .col_expr(
+                Column::NextSequence,
+                Expr::col(Column::NextSequence).add(advance.messages),
+            )
+            .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
+            .col_expr(Column::UpdatedAt, Expr::value(advance.now))
+            .filter(Column::Id.eq(id));
+        if let Some(status) = advance.status {
+            update = update.col_expr(Column::Status, Expr::value(status));
+        }
+        let rows = update.exec_with_returning(self.connection()).await?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// Sets what the change names. The chat must have been advanced in this transaction.
+    ///
+    /// # Errors
+    /// If the database fails or the chat is gone.
+    pub async fn change_chat(&self, id: ChatId, change: ChatChange) -> Result<Model, StoreError> {
+        let mut row = ActiveModel {
+            ..Default::default()
+        };
+        if let Some(title) = change.title {
+            row.title = sea_orm::Set(title);
+        }
+        if let Some(model) = change.model {
+            row.model = sea_orm::Set(Some(model));
+        }
+        if let Some(agent) = change.agent {
+            row.agent = sea_orm::Set(Some(agent));
+        }
+        if row != ActiveModel::default() {
+            Entity::update_many()
+                .set(row)
+                .filter(Column::Id.eq(id))
+                .exec(self.connection())
+                .await?;
+        }
+        self.chat(id)
+            .await?
+            .ok_or(StoreError::Missing { what: "chat" })
+    }
+
+    /// Deletes the chat with its messages and requests. Whether it was there.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn delete_chat(&self, id: ChatId) -> Result<bool, StoreError> {
+        let deleted = Entity::delete_by_id(id).exec(self.connection()).await?;
+        Ok(deleted.rows_affected == 1)
+    }
+}

@@ -1,0 +1,245 @@
+//! What differs between SQLite and PostgreSQL, all of it: how to connect, how to begin, how to
+//! keep two nodes from migrating at once, and which errors are worth another try.
+
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
+    RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait, sqlx,
+};
+
+use super::error::StoreError;
+use super::lock::FileLock;
+use super::{StoreSettings, run_migrations};
+
+/// The oldest SQLite without the WAL-reset corruption that releases up to 3.51.2 have.
+const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
+/// Any number will do, as long as all nodes use the same: "Pollen" on a telephone's keys.
+const MIGRATION_LOCK: i64 = 765_536;
+/// A pooled connection that rested longer than this is pinged before it is used again.
+const PING_AFTER_IDLE: Duration = Duration::from_secs(30);
+/// Pages after which SQLite moves the WAL into the file: 4 MiB with pages of 4 KiB.
+const WAL_AUTOCHECKPOINT_PAGES: &str = "1000";
+/// What a WAL file is cut back to after a checkpoint.
+const WAL_SIZE_LIMIT_BYTES: &str = "67108864";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+impl Dialect {
+    pub fn of(url: &str) -> Result<Self, StoreError> {
+        if url.starts_with("sqlite:") {
+            Ok(Self::Sqlite)
+        } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            Ok(Self::Postgres)
+        } else {
+            Err(StoreError::UnknownScheme)
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
+
+    /// A SQLite file belongs to one process: a second one would take the first one's running
+    /// requests for abandoned.
+    pub fn lock(self, url: &str) -> Result<Option<FileLock>, StoreError> {
+        match self {
+            Self::Sqlite => FileLock::take(sqlite_file(url)).map(Some),
+            Self::Postgres => Ok(None),
+        }
+    }
+
+    /// (writer, reader). SQLite has one writer, so that writers queue in this process and none
+    /// meets "database is locked"; PostgreSQL's pool serves both.
+    pub async fn connect(
+        self,
+        settings: &StoreSettings,
+    ) -> Result<(DatabaseConnection, DatabaseConnection), StoreError> {
+        match self {
+            Self::Sqlite => {
+                let mut writer = Self::options(settings, 1);
+                sqlite_pragmas(&mut writer, settings.acquire_timeout);
+                let writer = Database::connect(writer).await?;
+                check_sqlite_version(&writer).await?;
+                let mut reader = Self::options(settings, settings.max_connections);
+                sqlite_pragmas(&mut reader, settings.acquire_timeout);
+                let reader = Database::connect(read_only(reader)).await?;
+                Ok((writer, reader))
+            }
+            Self::Postgres => {
+                let options = Self::options(settings, settings.max_connections);
+                let pool = Database::connect(options).await?;
+                Ok((pool.clone(), pool))
+            }
+        }
+    }
+
+    /// One connection, which a session-wide lock can live on.
+    pub async fn connect_migrator(
+        self,
+        settings: &StoreSettings,
+    ) -> Result<DatabaseConnection, StoreError> {
+        let mut options = Self::options(settings, 1);
+        if self == Self::Sqlite {
+            sqlite_pragmas(&mut options, settings.acquire_timeout);
+        }
+        Ok(Database::connect(options).await?)
+    }
+
+    /// Migrates under a lock, so that nodes that start together do it once.
+    pub async fn migrate(self, connection: &DatabaseConnection) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite => run_migrations(connection).await,
+            Self::Postgres => {
+                let lock = format!("SELECT pg_advisory_lock({MIGRATION_LOCK})");
+                connection.execute_unprepared(&lock).await?;
+                let migrated = run_migrations(connection).await;
+                let unlock = format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})");
+                connection.execute_unprepared(&unlock).await?;
+                migrated
+            }
+        }
+    }
+
+    /// SQLite begins as a writer: a read that turns into a write in mid-transaction fails at once
+    /// when another one wrote meanwhile, whatever the time limit.
+    pub async fn begin(
+        self,
+        writer: &DatabaseConnection,
+    ) -> Result<DatabaseTransaction, StoreError> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: match self {
+                Self::Sqlite => Some(SqliteTransactionMode::Immediate),
+                Self::Postgres => None,
+            },
+            ..TransactionOptions::default()
+        };
+        Ok(writer.begin_with_options(options).await?)
+    }
+
+    /// What a subquery that picks a row to claim ends with.
+    pub fn skip_locked(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => "FOR UPDATE OF r SKIP LOCKED",
+        }
+    }
+
+    fn options(settings: &StoreSettings, connections: u32) -> ConnectOptions {
+        let mut options = ConnectOptions::new(settings.url.clone());
+        options
+            .max_connections(connections)
+            .acquire_timeout(settings.acquire_timeout)
+            .connect_timeout(settings.acquire_timeout)
+            // At 300 ms polls a line per statement is a flood.
+            .sqlx_logging(false)
+            .test_before_acquire_if_idle_for(PING_AFTER_IDLE);
+        options
+    }
+}
+
+/// The file that a `sqlite:` URL names.
+fn sqlite_file(url: &str) -> &str {
+    let path = url.trim_start_matches("sqlite:");
+    let path = path.strip_prefix("//").unwrap_or(path);
+    path.split('?').next().unwrap_or(path)
+}
+
+fn sqlite_pragmas(options: &mut ConnectOptions, busy_timeout: Duration) {
+    options.map_sqlx_sqlite_opts(move |sqlite| {
+        sqlite
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A send that was answered must survive a power cut, so each commit is synced.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(busy_timeout)
+            .foreign_keys(true)
+            .pragma("wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)
+            .pragma("journal_size_limit", WAL_SIZE_LIMIT_BYTES)
+    });
+}
+
+fn read_only(mut options: ConnectOptions) -> ConnectOptions {
+    // `query_only` and not a read-only file handle: that one could not open a WAL by itself.
+    let busy_timeout = options.get_acquire_timeout().unwrap_or_default();
+    options.map_sqlx_sqlite_opts(move |sqlite| {
+        sqlite
+            .journal_mode(SqliteJournalMode::Wal)
+            .busy_timeout(busy_timeout)
+            .pragma("query_only", "ON")
+    });
+    options
+}
+
+async fn check_sqlite_version(connection: &DatabaseConnection) -> Result<(), StoreError> {
+    let row = connection
+        .query_one_raw(sea_orm::Statement::from_string(
+            connection.get_database_backend(),
+            "SELECT sqlite_version() AS version",
+        ))
+        .await?;
+    let version: String = match row {
+        Some(row) => row.try_get("", "version")?,
+        None => String::new(),
+    };
+    let mut numbers = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    if (next(), next(), next()) < OLDEST_SQLITE {
+        return Err(StoreError::OldSqlite(version));
+    }
+    Ok(())
+}
+
+/// The database's own code for an error: an SQLSTATE, or SQLite's extended result code.
+fn code(error: &DbErr) -> Option<String> {
+    let (DbErr::Exec(runtime) | DbErr::Query(runtime) | DbErr::Conn(runtime)) = error else {
+        return None;
+    };
+    let RuntimeErr::SqlxError(error) = runtime else {
+        return None;
+    };
+    let database = error.as_database_error()?;
+    Some(database.code()?.into_owned())
+}
+
+/// Whether the same transaction may well succeed when tried again at once.
+pub(super) fn is_transient(error: &DbErr) -> bool {
+    // PostgreSQL: serialization_failure, deadlock_detected.
+    // SQLite: BUSY, LOCKED, and BUSY's extended forms.
+    code(error).is_some_and(|code| {
+        ["40001", "40P01", "5", "6", "261", "517", "773"].contains(&code.as_str())
+    })
+}
+
+/// Whether the database cannot be used at the moment, whatever is asked of it.
+pub(super) fn is_unavailable(error: &DbErr) -> bool {
+    if matches!(error, DbErr::ConnectionAcquire(_)) {
+        return true;
+    }
+    if let DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))
+    | DbErr::Conn(RuntimeErr::SqlxError(error)) = error
+        && matches!(
+            &**error,
+            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed
+        )
+    {
+        return true;
+    }
+    // PostgreSQL: classes 08 (connection), 53 (resources), 57P (shutdown).
+    // SQLite: BUSY and LOCKED for longer than we waited, FULL, IOERR, CANTOPEN.
+    code(error).is_some_and(|code| {
+        ["08", "53", "57P"]
+            .iter()
+            .any(|class| code.len() == 5 && code.starts_with(class))
+            || ["5", "6", "10", "13", "14"].contains(&code.as_str())
+    })
+}

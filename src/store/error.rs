@@ -1,0 +1,49 @@
+//! What can go wrong with the database, for the rooms above, which do not know which one it is.
+
+use sea_orm::{DbErr, SqlErr};
+
+use super::dialect;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database URL must begin with sqlite: or postgres://")]
+    UnknownScheme,
+    #[error(
+        "the database {0} is in use by another Pollen process; stop it, or use PostgreSQL for several"
+    )]
+    InUse(String),
+    #[error("cannot lock {path}: {source}")]
+    Lock {
+        path: String,
+        source: std::io::Error,
+    },
+    #[error("SQLite {0} may corrupt its write-ahead log; 3.51.3 or newer is needed")]
+    OldSqlite(String),
+    #[error("a transaction was still held when it had to end")]
+    TransactionHeld,
+    #[error("a stored {what} is missing")]
+    Missing { what: &'static str },
+    #[error(transparent)]
+    Database(#[from] DbErr),
+}
+
+impl StoreError {
+    /// Whether the same transaction may well succeed when tried again.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Database(error) if dialect::is_transient(error))
+    }
+
+    /// Whether the database cannot be used at the moment.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Database(error) if dialect::is_unavailable(error))
+    }
+
+    /// Whether somebody else was faster: a row that must be the only one is there already.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        matches!(self, Self::Database(error)
+            if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))))
+    }
+}

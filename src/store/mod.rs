@@ -1,0 +1,110 @@
+//! All SQL, and nothing but SQL. What happens is decided above; here it is only read and written.
+//!
+//! Reads are methods of [`Store`]; writes are methods of [`Tx`] and so always stand in a
+//! transaction, which [`Store::tx`] alone begins. `dialect.rs` alone knows which database it is.
+
+mod chats;
+mod dialect;
+mod error;
+mod ledger;
+mod lock;
+mod messages;
+mod requests;
+mod tx;
+
+use std::time::Duration;
+
+use migration::{Migrator, MigratorTrait};
+use sea_orm::{ConnectionTrait, DatabaseConnection};
+
+pub use chats::{Advance, ChatChange, Preview};
+pub use error::StoreError;
+pub use ledger::Chunk;
+pub use messages::{Finish, MessagePage};
+pub use requests::{Lease, RequestEnd};
+pub use tx::Tx;
+
+use dialect::Dialect;
+use lock::FileLock;
+
+/// How to reach a database.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// `sqlite:FILE` or `postgres://…`
+    pub url: String,
+    /// Connections at most, the writer of SQLite not counted.
+    pub max_connections: u32,
+    /// How long to wait for a connection, and on SQLite for a lock.
+    pub acquire_timeout: Duration,
+}
+
+/// The database, open.
+pub struct Store {
+    dialect: Dialect,
+    writer: DatabaseConnection,
+    reader: DatabaseConnection,
+    /// Held for as long as the store is: one process per SQLite file.
+    _lock: Option<FileLock>,
+}
+
+impl Store {
+    /// Opens the database, creating a SQLite file that is not there, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// If the database cannot be reached, is in use by another process (SQLite), or cannot be migrated.
+    pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
+        let dialect = Dialect::of(&settings.url)?;
+        let lock = dialect.lock(&settings.url)?;
+        let migrator = dialect.connect_migrator(settings).await?;
+        dialect.migrate(&migrator).await?;
+        migrator.close().await?;
+        let (writer, reader) = dialect.connect(settings).await?;
+        Ok(Self {
+            dialect,
+            writer,
+            reader,
+            _lock: lock,
+        })
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// If it gives none.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.reader.execute_unprepared("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// `SQLite 3.51.3` or `PostgreSQL`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.dialect.name()
+    }
+
+    /// Whether any request found `running` at start must be of a process that has ended.
+    #[must_use]
+    pub fn is_single_process(&self) -> bool {
+        self.dialect == Dialect::Sqlite
+    }
+
+    /// Closes all connections, after which everything that was committed is in the database's hands.
+    ///
+    /// # Errors
+    /// If a connection cannot be closed.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.reader.clone().close().await?;
+        self.writer.clone().close().await?;
+        Ok(())
+    }
+
+    fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+}
+
+/// Runs the migrations that have not run yet.
+async fn run_migrations(connection: &DatabaseConnection) -> Result<(), StoreError> {
+    Migrator::up(connection, None).await?;
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! Transactions, all of them: begun, retried and ended here.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::DatabaseTransaction;
+
+use super::dialect::Dialect;
+use super::{Store, StoreError};
+
+/// How often a transaction is tried before a conflict is reported.
+const MAX_TX_ATTEMPTS: u32 = 5;
+/// The longest wait before the second try; doubled for each further one, and a random part of it is taken.
+const TX_BACKOFF_MS: u64 = 20;
+
+/// A transaction under way. Cheap to clone; it ends when the body that it was given to ends.
+#[derive(Clone)]
+pub struct Tx {
+    transaction: Arc<DatabaseTransaction>,
+    pub(super) dialect: Dialect,
+}
+
+impl Tx {
+    pub(super) fn connection(&self) -> &DatabaseTransaction {
+        &self.transaction
+    }
+}
+
+impl Store {
+    /// Runs `body` in a transaction: committed if it succeeds, rolled back if it fails, and tried
+    /// again if the database says that it only collided with another one. `body` must therefore
+    /// do nothing but write to the database.
+    ///
+    /// # Errors
+    /// What `body` says, or that the database cannot begin or commit.
+    pub async fn tx<T, E, F, Fut>(&self, body: F) -> Result<T, E>
+    where
+        F: Fn(Tx) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError> + Error + 'static,
+    {
+        let mut attempt = 1;
+        loop {
+            match self.try_tx(&body).await {
+                Err(error) if attempt < MAX_TX_ATTEMPTS && is_transient(&error) => {
+                    let longest = TX_BACKOFF_MS << attempt;
+                    tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=longest))).await;
+                    attempt += 1;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    async fn try_tx<T, E, F, Fut>(&self, body: &F) -> Result<T, E>
+    where
+        F: Fn(Tx) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
+    {
+        let transaction = Arc::new(self.dialect.begin(&self.writer).await?);
+        let tx = Tx {
+            transaction: Arc::clone(&transaction),
+            dialect: self.dialect,
+        };
+        // An error drops the transaction, which rolls it back.
+        let done = body(tx).await?;
+        let transaction = Arc::into_inner(transaction).ok_or(StoreError::TransactionHeld)?;
+        transaction.commit().await.map_err(StoreError::from)?;
+        Ok(done)
+    }
+}
+
+fn is_transient(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(store) = error.downcast_ref::<StoreError>() {
+            return store.is_transient();
+        }
+        cause = error.source();
+    }
+    false
+}

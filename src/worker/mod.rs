@@ -1,0 +1,103 @@
+//! When it happens: woken by a send or a finish, and scanning now and then in case no wake-up
+//! came. What happens is decided in `chat/`.
+//!
+//! A pass takes no input and may run at any time: it rescues what is abandoned, claims what is
+//! queued while there is room, and gives each claimed request a task of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::chat::{Abandoned, Chats};
+
+/// How long to leave the database alone after it failed.
+const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// How the worker works.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerSettings {
+    /// Answers written at once.
+    pub max_running: usize,
+    pub scan_interval: Duration,
+}
+
+/// Runs the requests of one node.
+pub struct Worker {
+    chats: Arc<Chats>,
+    settings: WorkerSettings,
+    slots: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Worker {
+    #[must_use]
+    pub fn new(chats: Arc<Chats>, settings: WorkerSettings) -> Self {
+        Self {
+            chats,
+            settings,
+            slots: Arc::new(Semaphore::new(settings.max_running)),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Works until told to stop; then lets go of all answers, which end without being finished,
+    /// and returns when the last of them has.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut scanned = Instant::now();
+        loop {
+            // A wake-up that comes while the pass runs is kept and ends the next wait at once.
+            let pause = match self.pass(&stop, &mut scanned).await {
+                Ok(()) => self.settings.scan_interval,
+                Err(error) => {
+                    tracing::error!(%error, "the queue could not be read");
+                    PAUSE_AFTER_ERROR
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.chats.news() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.chats.abandon_answers();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn pass(
+        &self,
+        stop: &CancellationToken,
+        scanned: &mut Instant,
+    ) -> Result<(), crate::store::StoreError> {
+        if scanned.elapsed() >= self.settings.scan_interval {
+            *scanned = Instant::now();
+            self.chats.rescue(Abandoned::LeaseExpired).await?;
+        }
+        while let Some(slot) = self.slot(stop).await {
+            let Some(claimed) = self.chats.claim().await? else {
+                break;
+            };
+            let chats = Arc::clone(&self.chats);
+            self.tasks.spawn(async move {
+                chats.answer(claimed).await;
+                drop(slot);
+            });
+        }
+        Ok(())
+    }
+
+    /// Room for one more answer. None if there is none within a scan interval, or it is time to stop.
+    async fn slot(&self, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+        let slot = Arc::clone(&self.slots).acquire_owned();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            slot = slot => slot.ok(),
+            () = tokio::time::sleep(self.settings.scan_interval) => None,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `GET /chat/list` and `GET /chats`.
+
+use serde_json::Value;
+
+use crate::support::{TestApp, Upstream};
+
+on_both_databases! {
+    async fn the_newest_chat_comes_first_with_what_was_said_last(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let (first, ..) = app.ask("one").await;
+        let (second, ..) = app.ask("two").await;
+        let list = app.get("/chat/list").await.expect(200).json();
+        let lines: Vec<_> = list["chats"].as_array().unwrap().iter()
+            .map(|c| (c["uuid"].as_str().unwrap(), c["preview"].as_str().unwrap(), c["status"].as_str().unwrap()))
+            .collect();
+        assert_eq!(lines, [
+            (second.as_str(), "You said: two", "waiting_for_user"),
+            (first.as_str(), "You said: one", "waiting_for_user"),
+        ]);
+        assert_eq!(list["next"], Value::Null);
+        // Whoever speaks again comes first again.
+        let message = app.send(&first, "three").await;
+        let answer = app.answer_to(&first, &message).await;
+        app.read(&answer).await;
+        let list = app.get("/chat/list").await.expect(200).json();
+        assert_eq!(list["chats"][0]["uuid"], first.as_str());
+        app.stop().await;
+    }
+
+    async fn pages_hold_each_chat_once(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let mut created = Vec::new();
+        for _ in 0..7 {
+            created.push(app.create_chat().await);
+        }
+        let (mut seen, mut path) = (Vec::new(), "/chat/list?limit=3".to_owned());
+        loop {
+            let page = app.get(&path).await.expect(200).json();
+            seen.extend(page["chats"].as_array().unwrap().iter().map(|c| c["uuid"].as_str().unwrap().to_owned()));
+            let Some(next) = page["next"].as_str() else { break };
+            path = format!("/chat/list?limit=3&cursor={next}");
+        }
+        // Chats of the same millisecond stand in the order of their ids, which rise.
+        created.reverse();
+        assert_eq!(seen, created);
+        app.stop().await;
+    }
+
+    async fn a_cursor_that_is_none_is_refused(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        app.get("/chat/list?cursor=yesterday").await.expect(400);
+        app.get("/chat/list?limit=many").await.expect(400);
+        app.get("/chat/list?colour=red").await.expect(400);
+        app.stop().await;
+    }
+}

@@ -1,0 +1,124 @@
+//! The same routes as HTML: fragments for HTMX, pages and redirects for a browser without script.
+
+use reqwest::Method;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Script, TestApp, Upstream};
+
+on_both_databases! {
+    async fn a_poll_in_html_goes_on_until_the_answer_is_there(kind: Kind) {
+        let gate = CancellationToken::new();
+        let script = Script::stream().say(["**half"]).wait(&gate).say([" <b>** done"]).finish();
+        let app = TestApp::start(kind, Upstream::scripted([script]).await).await;
+        let chat = app.create_chat().await;
+        let message = app.send(&chat, "Hello").await;
+        let answer = app.answer_to(&chat, &message).await;
+        let seen = app.read_until(&answer, "**half").await;
+        let first = app.get_fragment(&format!("/chat/message/{answer}/tokens/0")).await.expect(200).text;
+        assert!(first.contains(&format!("hx-get=\"/chat/message/{answer}/tokens/{}\"", seen.position)), "{first}");
+        assert!(first.contains("hx-trigger=\"every 300ms\""), "{first}");
+        assert!(first.contains(&format!("hx-swap-oob=\"beforeend:#text-{answer}\">**half</span>")), "{first}");
+        let quiet = app.get_fragment(&format!("/chat/message/{answer}/tokens/{}", seen.position)).await;
+        assert_eq!((quiet.status.as_u16(), quiet.text.as_str()), (204, ""));
+        gate.cancel();
+        app.read(&answer).await;
+        let last = app.get_fragment(&format!("/chat/message/{answer}/tokens/{}", seen.position)).await.expect(200).text;
+        assert!(!last.contains("hx-trigger") && !last.contains("hx-get"), "it polls no more: {last}");
+        assert!(last.contains("<strong>half &lt;b&gt;</strong> done"), "{last}");
+        app.stop().await;
+    }
+
+    async fn the_messages_poll_in_html_is_quiet_when_nothing_is_new(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let (chat, answer, _) = app.ask("one").await;
+        let all = app.get_fragment(&format!("/chat/{chat}/messages")).await.expect(200).text;
+        assert!(all.contains("You said: one"), "{all}");
+        let revision = app.get(&format!("/chat/{chat}")).await.json()["revision"].as_i64().unwrap();
+        let quiet = app.get_fragment(&format!("/chat/{chat}/messages/{answer}?revision={revision}")).await;
+        assert_eq!((quiet.status.as_u16(), quiet.text.as_str()), (204, ""));
+        let changed = app.get_fragment(&format!("/chat/{chat}/messages/{answer}?revision={}", revision - 1)).await;
+        let text = changed.expect(200).text;
+        assert!(text.contains(&format!("id=\"message-{answer}\"")) && text.contains("hx-swap-oob=\"true\""), "{text}");
+        assert!(text.contains(&format!("?revision={revision}\"")), "{text}");
+        app.stop().await;
+    }
+
+    async fn htmx_gets_the_chat_and_its_address_from_the_home_page(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let created = app
+            .request(Method::POST, "/chat/create", |r| {
+                r.header("hx-request", "true").form(&[("message", "Hello <there>")])
+            })
+            .await
+            .expect(201);
+        let path = created.header("hx-push-url").to_owned();
+        assert!(path.starts_with("/chat/"), "{path}");
+        assert!(created.text.starts_with("<main id=\"main\""), "{}", created.text);
+        assert!(created.text.contains("Hello &#60;there&#62;"), "{}", created.text);
+        let page = app.get_page(&path).await.expect(200);
+        assert!(page.text.starts_with("<!doctype html>"));
+        app.stop().await;
+    }
+
+    async fn forms_work_without_script(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let post = async |path: &str, message: &str| {
+            let message = message.to_owned();
+            app.request(Method::POST, path, move |r| {
+                r.header("accept", "text/html").form(&[("message", message)])
+            })
+            .await
+        };
+        let created = post("/chat/create", "Hello").await.expect(303);
+        let chat = created.header("location").to_owned();
+        let sent = post(&format!("{chat}/send"), "And?").await.expect(303);
+        assert_eq!(sent.header("location"), chat);
+        app.settle().await;
+        let page = app.get_page(&chat).await.expect(200).text;
+        assert!(page.contains("You said: Hello") && page.contains("You said: And?"), "{page}");
+        let refused = post(&format!("{chat}/send"), " ").await.expect(422);
+        assert!(refused.text.starts_with("<!doctype html>"), "{}", refused.text);
+        app.stop().await;
+    }
+
+    async fn a_failed_answer_says_why_on_the_page(kind: Kind) {
+        let upstream = Upstream::scripted([Script::json(401, &json!({"error": {"message": "bad key"}}))]).await;
+        let app = TestApp::start(kind, upstream).await;
+        let (chat, ..) = app.ask("one").await;
+        let page = app.get_page(&format!("/chat/{chat}")).await.expect(200).text;
+        assert!(page.contains("data-code=\"provider_unauthorized\""), "{page}");
+        assert!(page.contains("refused the key"), "{page}");
+        app.stop().await;
+    }
+
+    async fn a_deleted_message_disappears_from_a_page_that_shows_it(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let (chat, answer, _) = app.ask("one").await;
+        let revision = app.get(&format!("/chat/{chat}")).await.json()["revision"].as_i64().unwrap();
+        app.request(Method::DELETE, &format!("/chat/message/{answer}"), |r| r.header("hx-request", "true"))
+            .await
+            .expect(200);
+        let poll = app.get_fragment(&format!("/chat/{chat}/messages/{answer}?revision={revision}")).await.expect(200);
+        assert!(poll.text.contains(&format!("<li id=\"message-{answer}\" hx-swap-oob=\"delete\">")), "{}", poll.text);
+        app.stop().await;
+    }
+
+    async fn pages_carry_a_policy_and_their_files_are_kept(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let page = app.get_page("/").await.expect(200);
+        assert!(page.header("content-security-policy").contains("script-src 'self'"));
+        assert!(!page.text.contains("<style") && !page.text.contains("style=") && !page.text.contains("onclick"));
+        let files: Vec<&str> = page.text.split('"').filter(|part| part.starts_with("/assets/")).collect();
+        assert!(files.len() >= 4, "{files:?}");
+        for file in files {
+            let asset = app.get(file).await.expect(200);
+            assert_eq!(asset.header("cache-control"), "public, max-age=31536000, immutable", "{file}");
+        }
+        let stale = app.get("/assets/pollen.css?v=0").await.expect(200);
+        assert_eq!(stale.header("cache-control"), "no-cache");
+        app.get("/assets/../Cargo.toml").await.expect(404);
+        app.get("/assets/README.md").await.expect(404);
+        app.stop().await;
+    }
+}

@@ -1,0 +1,20 @@
+//! The integration tests: one binary, a folder per concern. Every server that a test needs it
+//! starts itself, on loopback and a free port, and stops again.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that meets the unexpected is to end there"
+)]
+
+#[macro_use]
+mod support;
+
+mod api;
+mod browser;
+mod docs;
+mod path;
+mod protocol;
+mod start;
+mod third_party;
+mod tidy;

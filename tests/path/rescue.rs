@@ -1,0 +1,248 @@
+//! What a process leaves when it dies or is told to end, and what the next one makes of it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::database::Kind as DatabaseKind;
+use crate::support::{
+    Database, Reader, Script, Server, TestApp, Upstream, app::eventually, http_client,
+};
+
+const LEASE_MS: &str = "600";
+
+fn variables(database: &Database, upstream: &Upstream) -> Vec<(String, String)> {
+    let set = |key: &str, value: String| (format!("POLLEN_{key}"), value);
+    vec![
+        set("DATABASE_URL", database.url.clone()),
+        set("OPENAI__BASE_URL", upstream.base_url()),
+        set("LEDGER__FLUSH_INTERVAL_MS", "20".into()),
+        set("WORKER__SCAN_INTERVAL_MS", "100".into()),
+        set("WORKER__LEASE_MS", LEASE_MS.into()),
+    ]
+}
+
+async fn start(database: &Database, upstream: &Upstream) -> Server {
+    let variables = variables(database, upstream);
+    let borrowed: Vec<_> = variables
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    Server::start(&database.dir(), &borrowed).await
+}
+
+/// A client of a server in another process.
+struct Client(reqwest::Client, String);
+
+impl Client {
+    async fn get(&self, path: &str) -> Value {
+        let response = self
+            .0
+            .get(format!("{}{path}", self.1))
+            .send()
+            .await
+            .unwrap();
+        assert!(
+            response.status().is_success(),
+            "{path}: {}",
+            response.status()
+        );
+        response.json().await.unwrap()
+    }
+
+    async fn create(&self, message: &str) -> Value {
+        let body = json!({"message": message});
+        let request = self.0.post(format!("{}/chat/create", self.1)).json(&body);
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    async fn answer(&self, created: &Value) -> String {
+        let path = created["poll_url"].as_str().unwrap();
+        let message = eventually("the answer appears", async || {
+            self.get(path).await["messages"].get(0).cloned()
+        })
+        .await;
+        message["uuid"].as_str().unwrap().to_owned()
+    }
+
+    async fn poll(&self, answer: &str, reader: &mut Reader) {
+        let before = reader.position;
+        reader.apply(
+            &self
+                .get(&format!("/chat/message/{answer}/tokens/{before}"))
+                .await,
+        );
+        assert!(
+            reader.position >= before,
+            "P2: {} after {before}",
+            reader.position
+        );
+    }
+
+    async fn poll_until(&self, answer: &str, reader: &mut Reader, until: impl Fn(&Reader) -> bool) {
+        eventually("the text grows", async || {
+            self.poll(answer, reader).await;
+            until(reader).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Waits until the database holds this much of the running answer.
+async fn flushed(database: &Database, text: &str) {
+    use sea_orm::{EntityTrait, QueryOrder};
+    let db = database.connect().await;
+    eventually("the flush", async || {
+        let rows = entity::token_ledger::Entity::find()
+            .order_by_asc(entity::token_ledger::Column::Id)
+            .all(&db)
+            .await
+            .unwrap();
+        let held: String = rows.into_iter().map(|row| row.text).collect();
+        held.starts_with(text).then_some(())
+    })
+    .await;
+    db.close().await.unwrap();
+}
+
+on_both_databases! {
+    async fn a_killed_server_leaves_nothing_pending_and_loses_nothing_that_was_flushed(kind: Kind) {
+        let gate = CancellationToken::new();
+        let script = Script::stream().say(["kept ", "text "]).wait(&gate).finish();
+        let upstream = Upstream::scripted([script, Script::answer(["again"])]).await;
+        let database = Database::create(kind).await;
+        let first = start(&database, &upstream).await;
+        let client = Client(http_client(), first.base.clone());
+        let created = client.create("one").await;
+        let answer = client.answer(&created).await;
+        let mut reader = Reader::default();
+        client.poll_until(&answer, &mut reader, |r| r.text == "kept text ").await;
+        flushed(&database, "kept text ").await;
+        first.kill().await;
+
+        let second = start(&database, &upstream).await;
+        let client = Client(http_client(), second.base.clone());
+        client.poll_until(&answer, &mut reader, Reader::is_done).await;
+        assert_eq!((reader.status.as_str(), reader.text.as_str()), ("failed", "kept text "));
+        assert_eq!(reader.replaced, 1, "a new edition replaced the text once");
+        let message = client.get(&format!("/chat/message/{answer}")).await;
+        assert_eq!(message["error"]["code"], "interrupted");
+        assert_eq!(message["content"], reader.text);
+        let chat = created["uuid"].as_str().unwrap();
+        assert_eq!(client.get(&format!("/chat/{chat}")).await["status"], "waiting_for_user");
+        let (status, _) = second.terminate("-TERM").await;
+        assert!(status.success());
+        database.assert_nothing_left_over().await;
+    }
+
+    async fn a_message_that_was_accepted_is_answered_after_a_kill(kind: Kind) {
+        let gate = CancellationToken::new();
+        let held = gate.clone();
+        let upstream = Upstream::start(move |request| match request.asked().as_str() {
+            "one" => Script::stream().say(["x"]).wait(&held).finish(),
+            other => Script::answer([format!("answer to {other}")]),
+        })
+        .await;
+        let database = Database::create(kind).await;
+        let first = start(&database, &upstream).await;
+        let client = Client(http_client(), first.base.clone());
+        let created = client.create("one").await;
+        client.answer(&created).await;
+        let chat = created["uuid"].as_str().unwrap();
+        let sent = client.0.post(format!("{}/chat/{chat}/send", client.1)).json(&json!({"message": "two"}));
+        assert_eq!(sent.send().await.unwrap().status(), 202);
+        first.kill().await;
+
+        let second = start(&database, &upstream).await;
+        let client = Client(http_client(), second.base.clone());
+        let text = eventually("the queued message is answered", async || {
+            let messages = client.get(&format!("/chat/{chat}/messages")).await;
+            let last = messages["messages"].as_array()?.last()?.clone();
+            (last["status"] == "completed" && last["role"] == "assistant").then(|| last["content"].clone())
+        })
+        .await;
+        assert_eq!(text, "answer to two");
+        second.terminate("-TERM").await;
+        database.assert_nothing_left_over().await;
+    }
+
+    async fn a_server_that_is_told_to_end_does_so_in_order(kind: Kind) {
+        let gate = CancellationToken::new();
+        let script = Script::stream().say(["shown "]).wait(&gate).finish();
+        let upstream = Upstream::scripted([script]).await;
+        let database = Database::create(kind).await;
+        let first = start(&database, &upstream).await;
+        let client = Client(http_client(), first.base.clone());
+        let created = client.create("one").await;
+        let answer = client.answer(&created).await;
+        let mut reader = Reader::default();
+        client.poll_until(&answer, &mut reader, |r| r.text == "shown ").await;
+        let ended = tokio::time::timeout(Duration::from_secs(9), first.terminate("-TERM")).await;
+        let (status, log) = ended.expect("it ends within its limit");
+        assert!(status.success(), "{log}");
+        upstream.received()[0].gone.cancelled().await;
+
+        // Its lease was let go of, so that the next one need not wait for it.
+        let second = start(&database, &upstream).await;
+        let client = Client(http_client(), second.base.clone());
+        let message = client.get(&format!("/chat/message/{answer}")).await;
+        assert_eq!((&message["status"], &message["content"]), (&json!("failed"), &json!("shown ")));
+        second.terminate("-INT").await;
+        database.assert_nothing_left_over().await;
+    }
+
+    async fn a_request_whose_node_has_gone_is_ended_by_a_node_that_is_up(kind: Kind) {
+        use sea_orm::{EntityTrait, Set};
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let (chat, answer, _) = app.ask("one").await;
+        // As a node leaves it that was cut off from everything: running, its lease run out.
+        let db = app.database.connect().await;
+        let message = entity::chat_message::Entity::find_by_id(answer.parse::<entity::MessageId>().unwrap())
+            .one(&db).await.unwrap().unwrap();
+        let mut lost: entity::chat_message::ActiveModel = message.clone().into();
+        lost.status = Set(entity::chat_message::Status::Pending);
+        lost.content = Set(String::new());
+        entity::chat_message::Entity::update(lost).exec(&db).await.unwrap();
+        let request = entity::llm_request::ActiveModel {
+            id: Set(message.request_id.unwrap()),
+            status: Set(entity::llm_request::Status::Running),
+            lease_owner: Set(Some("a node that is gone".into())),
+            lease_expires_at: Set(Some(entity::Timestamp(0))),
+            ..Default::default()
+        };
+        entity::llm_request::Entity::update(request).exec(&db).await.unwrap();
+        entity::token_ledger::Entity::insert(entity::token_ledger::ActiveModel {
+            request_id: Set(message.request_id.unwrap()),
+            attempt: Set(0),
+            start_offset: Set(0),
+            text: Set("what was flushed".into()),
+            ..Default::default()
+        })
+        .exec(&db).await.unwrap();
+        db.close().await.unwrap();
+        let reader = app.read(&answer).await;
+        assert_eq!((reader.status.as_str(), reader.text.as_str()), ("failed", "what was flushed"));
+        assert_eq!(app.get(&format!("/chat/{chat}")).await.json()["status"], "waiting_for_user");
+        app.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_sqlite_file_belongs_to_one_process() {
+    let upstream = Upstream::echo().await;
+    let database = Database::create(DatabaseKind::Sqlite).await;
+    let first = start(&database, &upstream).await;
+    let variables = variables(&database, &upstream);
+    let borrowed: Vec<_> = variables
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    let second =
+        crate::support::process::run(&database.dir(), &borrowed, &["--listen", "127.0.0.1:0"])
+            .await;
+    assert!(!second.status.success());
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(said.contains("in use by another Pollen process"), "{said}");
+    first.terminate("-TERM").await;
+}

@@ -1,0 +1,106 @@
+//! A real browser: Debian's Chromium, headless, driven through ChromeDriver.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use fantoccini::{Client, ClientBuilder, Locator};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+const MISSING: &str = "the browser is missing: install Debian's packages `chromium` and `chromium-driver` (./scripts/test.sh does)";
+
+/// How long to wait for something to show.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One browser with a profile of its own.
+pub struct Browser {
+    pub page: Client,
+    driver: Child,
+    _profile: TempDir,
+}
+
+impl Browser {
+    pub async fn open() -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect(MISSING);
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = loop {
+            let line = lines
+                .next_line()
+                .await
+                .unwrap()
+                .expect("chromedriver ended");
+            if let Some((_, port)) = line.split_once("successfully on port ") {
+                break port.trim_end_matches('.').to_owned();
+            }
+        };
+        // Chromedriver goes on talking; somebody has to listen, or the pipe fills.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let profile = tempfile::tempdir().unwrap();
+        let profile_flag = format!("--user-data-dir={}", profile.path().display());
+        let capabilities = json!({
+            "goog:loggingPrefs": {"browser": "ALL"},
+            "goog:chromeOptions": {"args": [
+                "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                "--disable-dev-shm-usage", "--window-size=1100,800", profile_flag,
+            ]},
+        });
+        let page = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+            .capabilities(capabilities.as_object().unwrap().clone())
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .expect(MISSING);
+        Self {
+            page,
+            driver,
+            _profile: profile,
+        }
+    }
+
+    /// Waits until there is such an element; its text.
+    pub async fn text_of(&self, css: &str) -> String {
+        self.page
+            .wait()
+            .at_most(PATIENCE)
+            .for_element(Locator::Css(css))
+            .await
+            .unwrap_or_else(|error| panic!("{css}: {error}"))
+            .text()
+            .await
+            .unwrap()
+    }
+
+    pub async fn count(&self, css: &str) -> usize {
+        self.page.find_all(Locator::Css(css)).await.unwrap().len()
+    }
+
+    pub async fn type_into(&self, css: &str, keys: &str) {
+        let element = self
+            .page
+            .wait()
+            .at_most(PATIENCE)
+            .for_element(Locator::Css(css))
+            .await
+            .unwrap();
+        element.send_keys(keys).await.unwrap();
+    }
+
+    /// A value that the page computes.
+    pub async fn evaluate(&self, script: &str) -> serde_json::Value {
+        let script = format!("return {script}");
+        self.page.execute(&script, Vec::new()).await.unwrap()
+    }
+
+    pub async fn close(mut self) {
+        self.page.close().await.unwrap();
+        self.driver.kill().await.unwrap();
+    }
+}

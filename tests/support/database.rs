@@ -1,0 +1,75 @@
+//! A database of its own for each test, and a look into it past the server.
+
+use std::path::PathBuf;
+
+use entity::{chat, chat_message, llm_request, token_ledger};
+use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter};
+use tempfile::TempDir;
+
+use super::postgres;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// A database that nobody else uses, gone with its test.
+pub struct Database {
+    pub kind: Kind,
+    pub url: String,
+    dir: TempDir,
+}
+
+impl Database {
+    pub async fn create(kind: Kind) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = match kind {
+            Kind::Sqlite => format!("sqlite:{}/pollen.db", dir.path().display()),
+            Kind::Postgres => postgres::create_database().await,
+        };
+        Self { kind, url, dir }
+    }
+
+    /// A directory that lives as long as the database.
+    pub fn dir(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    pub async fn connect(&self) -> DatabaseConnection {
+        let mut options = sea_orm::ConnectOptions::new(self.url.clone());
+        options.max_connections(1).sqlx_logging(false);
+        sea_orm::Database::connect(options).await.unwrap()
+    }
+
+    /// Fails if anything is left over: a message that is pending, a request that has not ended, a
+    /// chat that waits for the chatbot, a row in the ledger.
+    pub async fn assert_nothing_left_over(&self) {
+        let db = self.connect().await;
+        let pending = chat_message::Entity::find()
+            .filter(chat_message::Column::Status.eq(chat_message::Status::Pending))
+            .count(&db)
+            .await
+            .unwrap();
+        let unfinished = llm_request::Entity::find()
+            .filter(
+                llm_request::Column::Status
+                    .is_in([llm_request::Status::Queued, llm_request::Status::Running]),
+            )
+            .count(&db)
+            .await
+            .unwrap();
+        let waiting = chat::Entity::find()
+            .filter(chat::Column::Status.eq(chat::Status::WaitingForChatbot))
+            .count(&db)
+            .await
+            .unwrap();
+        let rows = token_ledger::Entity::find().count(&db).await.unwrap();
+        db.close().await.unwrap();
+        assert_eq!(
+            (pending, unfinished, waiting, rows),
+            (0, 0, 0, 0),
+            "left over: (pending messages, unfinished requests, waiting chats, ledger rows)"
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! The house, checked from the files themselves.
