@@ -50,12 +50,11 @@ pub(super) fn shown(key: &str, value: &Value) -> String {
     }
 }
 
+/// By its name, so that a secret is masked also where its key is misspelt.
 fn is_secret(key: &str) -> bool {
-    let key = key.to_lowercase();
-    ["key", "token", "secret", "password"]
-        .iter()
-        .any(|word| key.contains(word))
-        && !key.starts_with("demo.")
+    key.to_lowercase()
+        .split(['.', '_'])
+        .any(|word| ["key", "token", "secret", "password"].contains(&word))
 }
 
 pub(super) fn without_password(text: &str) -> String {

@@ -48,6 +48,14 @@ impl Dialect {
         }
     }
 
+    /// Whether all users of the database are in this process, which the lock holds.
+    pub fn is_single_process(self) -> bool {
+        match self {
+            Self::Sqlite => true,
+            Self::Postgres => false,
+        }
+    }
+
     /// A SQLite file belongs to one process: a second one would take the first one's running
     /// requests for abandoned.
     pub fn lock(self, url: &str) -> Result<Option<FileLock>, StoreError> {

@@ -85,7 +85,7 @@ impl Store {
     /// Whether any request found `running` at start must be of a process that has ended.
     #[must_use]
     pub fn is_single_process(&self) -> bool {
-        self.dialect == Dialect::Sqlite
+        self.dialect.is_single_process()
     }
 
     /// Closes all connections, after which everything that was committed is in the database's hands.

@@ -1,1 +1,242 @@
-//!
+//! The page in a real browser, from typing to the finished answer.
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::browser::Browser;
+use crate::support::{Script, TestApp, Upstream, app::eventually, database::Kind};
+
+const PENDING: &str = ".message-assistant[data-status=pending] .text";
+const FINISHED: &str = ".message-assistant[data-status=completed] .markdown";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_typing_to_the_finished_answer() {
+    let gates = [CancellationToken::new(), CancellationToken::new()];
+    let script = Script::stream()
+        .say(["**Half", " of "])
+        .wait(&gates[0])
+        .say(["it** <b>and</b>"])
+        .wait(&gates[1])
+        .say([" the rest"])
+        .finish();
+    let app = TestApp::start(
+        Kind::Sqlite,
+        Upstream::scripted([script, Script::answer(["Second"])]).await,
+    )
+    .await;
+    let browser = Browser::open().await;
+    browser.page.goto(&app.base).await.unwrap();
+    browser
+        .type_into("#message", "Tell me <i>everything</i>\u{E007}")
+        .await;
+
+    // The chat has an address of its own, and the answer grows before our eyes.
+    eventually("the first words", async || {
+        (browser.text_of(PENDING).await.trim_end() == "**Half of").then_some(())
+    })
+    .await;
+    let path = browser.page.current_url().await.unwrap().path().to_owned();
+    assert!(path.starts_with("/chat/"), "{path}");
+    assert_eq!(
+        browser.text_of(".message-user .text").await,
+        "Tell me <i>everything</i>"
+    );
+    assert_eq!(browser.count(".typing").await, 1);
+    gates[0].cancel();
+    eventually("more words", async || {
+        (browser.text_of(PENDING).await == "**Half of it** <b>and</b>").then_some(())
+    })
+    .await;
+    gates[1].cancel();
+    assert_eq!(
+        browser.text_of(FINISHED).await,
+        "Half of it <b>and</b> the rest"
+    );
+    assert_eq!(
+        browser.text_of(&format!("{FINISHED} strong")).await,
+        "Half of it"
+    );
+    assert_eq!(
+        browser.count("[id^=poll-], .typing").await,
+        0,
+        "nothing polls for tokens any more"
+    );
+
+    // The box is empty, has the focus, and takes the next message.
+    assert_eq!(
+        browser
+            .evaluate("document.activeElement.id + document.activeElement.value")
+            .await,
+        "message"
+    );
+    browser.type_into("#message", "And now?\u{E007}").await;
+    eventually("the second answer", async || {
+        (browser.count(FINISHED).await == 2).then_some(())
+    })
+    .await;
+    assert_eq!(
+        browser.count("#messages > li").await,
+        4,
+        "each message stands there once"
+    );
+
+    // The page as the server renders it now is the page that grew.
+    let grown = browser
+        .evaluate("document.getElementById('messages').innerText")
+        .await;
+    browser.page.refresh().await.unwrap();
+    assert_eq!(
+        browser.text_of(FINISHED).await,
+        "Half of it <b>and</b> the rest"
+    );
+    assert_eq!(
+        browser
+            .evaluate("document.getElementById('messages').innerText")
+            .await,
+        grown
+    );
+
+    // And the way back is the home page, with the chat on it.
+    browser.page.goto(&app.base).await.unwrap();
+    assert_eq!(
+        browser.text_of(".chats-title").await,
+        "Tell me <i>everything</i>"
+    );
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.close().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_and_a_second_tab_go_on_in_mid_answer() {
+    let gate = CancellationToken::new();
+    let script = Script::stream()
+        .say(["one "])
+        .wait(&gate)
+        .say(["two"])
+        .finish();
+    let app = TestApp::start(Kind::Sqlite, Upstream::scripted([script]).await).await;
+    let chat = app.create_chat().await;
+    let message = app.send(&chat, "Count").await;
+    let answer = app.answer_to(&chat, &message).await;
+    app.read_until(&answer, "one ").await;
+    let browser = Browser::open().await;
+    let url = format!("{}/chat/{chat}", app.base);
+    browser.page.goto(&url).await.unwrap();
+    assert_eq!(browser.text_of(PENDING).await.trim_end(), "one");
+    browser.page.refresh().await.unwrap();
+    assert_eq!(browser.text_of(PENDING).await.trim_end(), "one");
+    let first = browser.page.window().await.unwrap();
+    let tab = browser.page.new_window(true).await.unwrap();
+    browser.page.switch_to_window(tab.handle).await.unwrap();
+    browser.page.goto(&url).await.unwrap();
+    assert_eq!(browser.text_of(PENDING).await.trim_end(), "one");
+    gate.cancel();
+    assert_eq!(browser.text_of(FINISHED).await, "one two");
+    browser.page.switch_to_window(first).await.unwrap();
+    assert_eq!(browser.text_of(FINISHED).await, "one two");
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.close().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_answer_is_shown_as_such_and_the_chat_goes_on() {
+    let refusal = json!({"error": {"message": "too <much>"}});
+    let scripts = [Script::json(400, &refusal), Script::answer(["Better"])];
+    let app = TestApp::start(Kind::Sqlite, Upstream::scripted(scripts).await).await;
+    let browser = Browser::open().await;
+    browser.page.goto(&app.base).await.unwrap();
+    browser.type_into("#message", "Hello\u{E007}").await;
+    let reason = browser
+        .text_of(".message-assistant[data-status=failed] .error")
+        .await;
+    assert!(reason.contains("It says: too <much>"), "{reason}");
+    browser.type_into("#message", "Again\u{E007}").await;
+    assert_eq!(browser.text_of(FINISHED).await, "Better");
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.close().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chat_that_is_deleted_elsewhere_says_so_and_polls_no_more() {
+    let app = TestApp::start(Kind::Sqlite, Upstream::echo().await).await;
+    let (chat, ..) = app.ask("Hello").await;
+    let browser = Browser::open().await;
+    browser
+        .page
+        .goto(&format!("{}/chat/{chat}", app.base))
+        .await
+        .unwrap();
+    assert_eq!(browser.text_of(FINISHED).await, "You said: Hello");
+    app.delete(&format!("/chat/{chat}")).await.expect(204);
+    let said = browser.text_of(".problem").await;
+    assert!(said.contains("There is no such chat"), "{said}");
+    assert_eq!(browser.count("#messages-poll").await, 0);
+    browser.close().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_not_taken_stays_in_the_box_with_the_reason() {
+    let settings = [("limits.message_bytes", "20")];
+    let app = TestApp::start_with(Kind::Sqlite, Upstream::echo().await, &settings).await;
+    let chat = app.create_chat().await;
+    let browser = Browser::open().await;
+    browser
+        .page
+        .goto(&format!("{}/chat/{chat}", app.base))
+        .await
+        .unwrap();
+    browser
+        .type_into("#message", "This is longer than twenty bytes\u{E007}")
+        .await;
+    let said = browser.text_of("#composer-note .problem").await;
+    assert!(said.contains("at most 20 bytes"), "{said}");
+    assert_eq!(
+        browser
+            .evaluate("document.getElementById('message').value")
+            .await,
+        "This is longer than twenty bytes"
+    );
+    browser.close().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_went_away_is_missed_and_welcomed_back() {
+    let gate = CancellationToken::new();
+    let script = Script::stream().say(["shown "]).wait(&gate).finish();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let listen = format!("127.0.0.1:{port}");
+    let settings = [("listen", listen.as_str())];
+    let mut app =
+        TestApp::start_with(Kind::Sqlite, Upstream::scripted([script]).await, &settings).await;
+    let chat = app.create_chat().await;
+    let message = app.send(&chat, "Hello").await;
+    let answer = app.answer_to(&chat, &message).await;
+    app.read_until(&answer, "shown ").await;
+    let browser = Browser::open().await;
+    browser
+        .page
+        .goto(&format!("{}/chat/{chat}", app.base))
+        .await
+        .unwrap();
+    assert_eq!(browser.text_of(PENDING).await.trim_end(), "shown");
+    app.shut_down().await;
+    let said = browser.text_of("[data-offline] .offline").await;
+    assert!(said.contains("cannot be reached"), "{said}");
+    app.run().await;
+    let reason = browser
+        .text_of(".message-assistant[data-status=failed] .error")
+        .await;
+    assert!(reason.contains("What it had written was kept"), "{reason}");
+    assert_eq!(browser.count("[data-offline]").await, 0);
+    browser.close().await;
+    app.stop().await;
+}

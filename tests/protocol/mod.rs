@@ -1,1 +1,5 @@
-//!
+//! The polling protocol as properties (P1 to P6), and under load.
+
+mod crowd;
+mod positions;
+mod readers;

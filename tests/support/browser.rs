@@ -3,7 +3,9 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder, Locator};
+use reqwest::{Method, Url};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -13,6 +15,20 @@ const MISSING: &str = "the browser is missing: install Debian's packages `chromi
 
 /// How long to wait for something to show.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// ChromeDriver's own command for the console's log.
+#[derive(Debug)]
+struct BrowserLog;
+
+impl WebDriverCompatibleCommand for BrowserLog {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, url::ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(json!({"type": "browser"}).to_string()))
+    }
+}
 
 /// One browser with a profile of its own.
 pub struct Browser {
@@ -97,6 +113,16 @@ impl Browser {
     pub async fn evaluate(&self, script: &str) -> serde_json::Value {
         let script = format!("return {script}");
         self.page.execute(&script, Vec::new()).await.unwrap()
+    }
+
+    /// What the browser has complained of so far: script errors, policy violations, failed loads.
+    pub async fn complaints(&self) -> Vec<String> {
+        let log = self.page.issue_cmd(BrowserLog).await.unwrap();
+        let entries = log.as_array().unwrap().iter();
+        entries
+            .filter(|entry| entry["level"] == "SEVERE" || entry["level"] == "WARNING")
+            .map(|entry| entry["message"].to_string())
+            .collect()
     }
 
     pub async fn close(mut self) {

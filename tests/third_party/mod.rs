@@ -1,1 +1,98 @@
-//!
+//! The main job against a model server that none of us wrote: `@copilotkit/aimock` from npm.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use crate::support::{TestApp, Upstream, app::eventually};
+
+const MISSING: &str = "the third-party model server is missing: install Node.js and npm, then \
+    `npm ci --prefix tests/third_party` (./scripts/test.sh does)";
+const CLI: &str = "tests/third_party/node_modules/@copilotkit/aimock/dist/cli.js";
+
+/// The mock server, killed with this value.
+struct Mock {
+    base_url: String,
+    _child: Child,
+}
+
+async fn mock() -> Mock {
+    assert!(Path::new(CLI).exists(), "{MISSING}");
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let child = Command::new("node")
+        .args([
+            CLI,
+            "--strict",
+            "--host",
+            "127.0.0.1",
+            "--log-level",
+            "silent",
+        ])
+        .args([
+            "--port",
+            &port.to_string(),
+            "--fixtures",
+            "tests/third_party/fixtures",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect(MISSING);
+    eventually("the mock server listens", async || {
+        TcpStream::connect(("127.0.0.1", port)).await.ok()
+    })
+    .await;
+    Mock {
+        base_url: format!("http://127.0.0.1:{port}/v1"),
+        _child: child,
+    }
+}
+
+fn fixture(question: &str) -> String {
+    let text = std::fs::read_to_string("tests/third_party/fixtures/chats.json").unwrap();
+    let fixtures: Value = serde_json::from_str(&text).unwrap();
+    let found = fixtures["fixtures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|fixture| fixture["match"]["userMessage"] == question)
+        .unwrap();
+    found["response"]["content"].as_str().unwrap().to_owned()
+}
+
+on_both_databases! {
+    async fn the_main_job(kind: Kind) {
+        let mock = mock().await;
+        let settings = [("openai.base_url", mock.base_url.as_str()), ("openai.model", "gpt-4o"), ("openai.api_key", "sk-mock")];
+        let app = TestApp::start_with(kind, Upstream::echo().await, &settings).await;
+        let (chat, answer, reader) = app.ask("Tell me about bees").await;
+        assert_eq!((reader.status.as_str(), reader.text.as_str()), ("completed", fixture("Tell me about bees").as_str()));
+        assert_eq!(app.message(&answer).await["content"], reader.text);
+        let next = app.send(&chat, "And wasps?").await;
+        let answer = app.answer_to(&chat, &next).await;
+        assert_eq!(app.read(&answer).await.text, fixture("And wasps?"));
+        app.stop().await;
+    }
+
+    async fn its_faults(kind: Kind) {
+        let mock = mock().await;
+        let settings = [("openai.base_url", mock.base_url.as_str()), ("openai.model", "gpt-4o")];
+        let app = TestApp::start_with(kind, Upstream::echo().await, &settings).await;
+        let (_, answer, reader) = app.ask("Break off").await;
+        assert_eq!(reader.status, "failed");
+        assert!(!reader.text.is_empty() && fixture("Break off").starts_with(&reader.text), "{}", reader.text);
+        assert_eq!(app.message(&answer).await["error"]["code"], "provider_broke_off");
+        let (_, answer, _) = app.ask("Too often").await;
+        assert_eq!(app.message(&answer).await["error"]["code"], "provider_rate_limited");
+        app.stop().await;
+    }
+}
