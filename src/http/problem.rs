@@ -109,13 +109,13 @@ impl Kind {
                 "chat-not-found",
                 "There is no such chat",
                 StatusCode::NOT_FOUND,
-                "It was deleted, or it never was. Stop polling it.",
+                "It was deleted, or it never was.",
             ),
             Self::MessageNotFound => (
                 "message-not-found",
                 "There is no such message",
                 StatusCode::NOT_FOUND,
-                "It was deleted, or it never was. Stop polling it.",
+                "It was deleted, or it never was.",
             ),
             Self::CursorNotFound => (
                 "cursor-not-found",

@@ -9,11 +9,12 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::Command;
 
+use crate::support::app::PATIENCE;
 use crate::support::process::Server;
 
 /// Where the documents say that the server listens.
 const DOCUMENTED: &str = "http://127.0.0.1:8080";
-const END: &str = "--- end of the command's output ---";
+const END: &str = "--- end of what it printed ---";
 
 /// A command and what it is to print.
 struct Step {
@@ -118,7 +119,9 @@ async fn run_sessions(path: &str) {
         input.write_all(script.as_bytes()).await.unwrap();
         let mut printed = String::new();
         loop {
-            let Some(line) = output.next_line().await.unwrap() else {
+            let next = tokio::time::timeout(PATIENCE, output.next_line()).await;
+            let next = next.unwrap_or_else(|_| panic!("{path}: no end to\n{command}\n{printed}"));
+            let Some(line) = next.unwrap() else {
                 let mut errors = String::new();
                 shell
                     .stderr

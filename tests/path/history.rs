@@ -2,6 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 
+use crate::support::upstream::Received;
 use crate::support::{Script, TestApp, Upstream};
 
 fn turns(turns: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -40,7 +41,7 @@ on_both_databases! {
         app.send(&chat, "q3").await;
         gate.cancel();
         app.settle().await;
-        let sent: Vec<_> = app.upstream.received().iter().map(|r| r.turns()).collect();
+        let sent: Vec<_> = app.upstream.received().iter().map(Received::turns).collect();
         assert_eq!(sent[0], turns(&[("user", "q1")]));
         assert_eq!(sent[1], turns(&[("user", "q1"), ("assistant", "a1"), ("user", "q2")]));
         assert_eq!(sent[2], turns(&[

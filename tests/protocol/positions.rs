@@ -66,6 +66,10 @@ impl Client {
     }
 }
 
+fn current(texts: &[String]) -> Edition {
+    Edition::from_stored(i64::try_from(texts.len()).unwrap() - 1)
+}
+
 fn position(number: u64) -> Position {
     number.to_string().parse().unwrap()
 }
@@ -79,7 +83,7 @@ proptest! {
         let mut clients = vec![Client::default(); CLIENTS];
         let mut given = Position::START;
         for step in steps {
-            let edition = Edition::from_stored(texts.len() as i64 - 1);
+            let edition = current(&texts);
             let text = texts.last().unwrap().clone();
             match step {
                 Step::Append(more) => texts.last_mut().unwrap().push_str(&more),
@@ -128,7 +132,7 @@ proptest! {
             }
         }
         // P4: one more poll of the finished text and everybody has it to the letter.
-        let (edition, text) = (Edition::from_stored(texts.len() as i64 - 1), texts.last().unwrap());
+        let (edition, text) = (current(&texts), texts.last().unwrap());
         for client in &mut clients {
             client.apply(&delta(client.position, edition, text, Knowledge::Whole));
             prop_assert_eq!(&client.text, text);

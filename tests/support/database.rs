@@ -16,7 +16,6 @@ pub enum Kind {
 
 /// A database that nobody else uses, gone with its test.
 pub struct Database {
-    pub kind: Kind,
     pub url: String,
     dir: TempDir,
 }
@@ -28,7 +27,7 @@ impl Database {
             Kind::Sqlite => format!("sqlite:{}/pollen.db", dir.path().display()),
             Kind::Postgres => postgres::create_database().await,
         };
-        Self { kind, url, dir }
+        Self { url, dir }
     }
 
     /// A directory that lives as long as the database.

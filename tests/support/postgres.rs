@@ -70,7 +70,8 @@ impl Cluster {
             }
             said.push(line);
         }
-        panic!("PostgreSQL did not start: {}", said.join("\n"));
+        let ended = keeper.wait().unwrap();
+        panic!("PostgreSQL did not start ({ended}): {}", said.join("\n"));
     }
 }
 

@@ -2,6 +2,7 @@
 //! byte, and can stall, break off, split anything anywhere, and refuse.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -279,7 +280,7 @@ async fn play(
         script.status
     );
     for (name, value) in &script.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        write!(head, "{name}: {value}\r\n").unwrap();
     }
     head.push_str("\r\n");
     writer.write_all(head.as_bytes()).await?;
