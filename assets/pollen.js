@@ -5,7 +5,9 @@ document.addEventListener("keydown", (event) => {
   const isField = event.target.id === "message";
   if (!isField || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
-  event.target.form.requestSubmit();
+  // What is on its way already is not sent twice.
+  const form = event.target.form;
+  if (!event.repeat && !form.classList.contains("htmx-request")) form.requestSubmit();
 });
 
 // The view follows the answer for as long as the reader is at its end.

@@ -118,7 +118,11 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let app = App::start(config).await?;
+    let app = tokio::select! {
+        app = App::start(config) => app?,
+        _ = terminate.recv() => anyhow::bail!("told to end before it had started"),
+        _ = interrupt.recv() => anyhow::bail!("told to end before it had started"),
+    };
     print(&format!("{}\n", app.summary()));
     tokio::select! {
         _ = terminate.recv() => {}

@@ -2,14 +2,13 @@
 //! to the live ledger; while it waits it holds no transaction and no connection.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 
 use entity::chat_message::Role;
 use futures::{FutureExt, StreamExt};
 
 use super::finish::{End, Finished};
 use super::{Chats, Claimed};
-use crate::ledger::{Live, LiveIds, Stop};
+use crate::ledger::Stop;
 use crate::model::failure::{Failure, FailureCode};
 use crate::model::history::history;
 use crate::provider::{Call, Event, Speaker, Turn, Usage};
@@ -24,15 +23,8 @@ impl Chats {
         fields(request = %claimed.request.id, chat = %claimed.request.chat_id, attempt = claimed.request.attempt)
     )]
     pub async fn answer(&self, claimed: Claimed) {
-        let live = self.ledgers.open(LiveIds {
-            request: claimed.request.id,
-            attempt: claimed.request.attempt,
-            message: claimed.answer.id,
-            chat: claimed.request.chat_id,
-            owner: claimed.owner,
-            edition: claimed.edition(),
-        });
-        let written = AssertUnwindSafe(self.write(&claimed, &live)).catch_unwind();
+        let live = &claimed.live;
+        let written = AssertUnwindSafe(self.write(&claimed)).catch_unwind();
         let finished = tokio::select! {
             biased;
             stop = live.stopped() => match stop {
@@ -47,11 +39,11 @@ impl Chats {
                 Finished::new(End::Failed(internal()))
             }),
         };
-        self.finish(&claimed, &live, finished).await;
+        self.finish(&claimed, finished).await;
     }
 
     /// Asks the model and writes down what it says.
-    async fn write(&self, claimed: &Claimed, live: &Arc<Live>) -> Finished {
+    async fn write(&self, claimed: &Claimed) -> Finished {
         let call = match self.call(claimed).await {
             Ok(call) => call,
             Err(error) => {
@@ -77,7 +69,7 @@ impl Chats {
             match event {
                 Ok(Event::Text(text)) => {
                     is_empty &= text.is_empty();
-                    if let Err(full) = live.append(&text, self.clock.now()) {
+                    if let Err(full) = claimed.live.append(&text, self.clock.now()) {
                         finished.end = End::Failed(Failure::new(
                             FailureCode::AnswerTooLong,
                             format!(
@@ -101,7 +93,7 @@ impl Chats {
                     finished.finish_reason = Some(reason);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the model failed");
+                    tracing::warn!(%error, verdict = ?error.verdict, "the model failed");
                     finished.end = End::Failed(error.failure);
                     return finished;
                 }

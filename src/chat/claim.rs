@@ -1,27 +1,24 @@
 //! Claiming a request: one conditional UPDATE decides who runs it, and in the same transaction
 //! the chat moves on: the user message is taken up, the answer appears as pending.
 
+use std::sync::Arc;
+
 use entity::chat_message::{Model as Message, Role, Status};
-use entity::{MessageId, OwnerId, chat, llm_request};
+use entity::{MessageId, chat, llm_request};
 
 use super::Chats;
+use crate::ledger::{Live, LiveIds};
 use crate::model::position::Edition;
 use crate::store::{Advance, StoreError};
 
-/// A request that this node has to run.
-#[derive(Clone, Debug)]
-pub struct Claimed {
-    pub request: llm_request::Model,
-    pub owner: OwnerId,
-    /// The pending answer.
-    pub answer: Message,
-}
+/// Claims of one chat that other nodes may win in a row before this one looks again later.
+const MAX_LOST_CLAIMS: u32 = 8;
 
-impl Claimed {
-    #[must_use]
-    pub fn edition(&self) -> Edition {
-        Edition::from_stored(self.request.edition)
-    }
+/// A request that this node has to run.
+pub struct Claimed {
+    pub(super) request: llm_request::Model,
+    /// The answer's ledger, open already: whoever stops all answers stops this one too.
+    pub(super) live: Arc<Live>,
 }
 
 impl Chats {
@@ -30,16 +27,22 @@ impl Chats {
     /// # Errors
     /// If the database fails.
     pub async fn claim(&self) -> Result<Option<Claimed>, StoreError> {
-        loop {
+        for _ in 0..MAX_LOST_CLAIMS {
             match self.try_claim().await {
                 // Another node has just claimed a request of the same chat: take the next one.
                 Err(error) if error.is_duplicate() => {}
-                done => return done,
+                Err(error) => return Err(error),
+                Ok(None) => return Ok(None),
+                Ok(Some((request, ids))) => {
+                    let live = self.ledgers.open(ids);
+                    return Ok(Some(Claimed { request, live }));
+                }
             }
         }
+        Ok(None)
     }
 
-    async fn try_claim(&self) -> Result<Option<Claimed>, StoreError> {
+    async fn try_claim(&self) -> Result<Option<(llm_request::Model, LiveIds)>, StoreError> {
         let (lease, now) = (&self.flusher.lease(), self.clock.now());
         self.store
             .tx(|tx| async move {
@@ -77,18 +80,22 @@ impl Chats {
                     completed_at: None,
                     deleted_at: None,
                 };
-                tx.insert_message(answer.clone()).await?;
-                request.assistant_message_id = Some(answer.id);
+                let ids = LiveIds {
+                    request: request.id,
+                    attempt: request.attempt,
+                    message: answer.id,
+                    chat: chat.id,
+                    owner: chat.owner_id,
+                    edition: Edition::from_stored(request.edition),
+                };
+                tx.insert_message(answer).await?;
+                request.assistant_message_id = Some(ids.message);
                 if !tx.assign_answer(&request).await? {
                     return Err(StoreError::Missing {
                         what: "claimed request",
                     });
                 }
-                Ok(Some(Claimed {
-                    owner: chat.owner_id,
-                    request,
-                    answer,
-                }))
+                Ok(Some((request, ids)))
             })
             .await
     }

@@ -2,7 +2,6 @@
 //! create whose answer was lost can be repeated: the same UUID is the same chat.
 
 use entity::chat::{Model as Chat, Status};
-use entity::chat_message::Role;
 use entity::{ChatId, OwnerId};
 
 use super::Chats;
@@ -32,9 +31,9 @@ pub struct Created {
 pub enum CreateError {
     #[error(transparent)]
     Text(#[from] TextError),
-    #[error("the model {model:?} is not known; {known:?} is")]
-    UnknownModel { model: String, known: String },
-    /// Somebody else's chat has this UUID.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Somebody else's chat has this UUID, or one that began with other words.
     #[error("this UUID is taken; choose another one")]
     UuidTaken,
     #[error("the chat could not be stored")]
@@ -80,7 +79,7 @@ impl Chats {
             .store
             .tx(|tx| async move {
                 if !tx.insert_chat(chat.clone()).await? {
-                    return existing(&tx, owner, chat.id).await;
+                    return existing(&tx, chat, message).await;
                 }
                 let first = match message {
                     Some(text) => queue_message(&tx, chat.id, text, now).await?,
@@ -97,29 +96,48 @@ impl Chats {
         Ok(created)
     }
 
-    pub(super) fn known_model(&self, name: &str) -> Result<ModelName, CreateError> {
+    pub(super) fn known_model(&self, name: &str) -> Result<ModelName, ModelError> {
         let model = ModelName::parse(name)?;
         if self.provider.accepts(model.as_str()) {
             return Ok(model);
         }
-        Err(CreateError::UnknownModel {
+        Err(ModelError::Unknown {
             model: model.into_string(),
             known: self.provider.default_model().to_owned(),
         })
     }
 }
 
-/// The chat that a repeated create finds, with the first message that it was created with.
-async fn existing(tx: &Tx, owner: OwnerId, id: ChatId) -> Result<Created, CreateError> {
-    let chat = tx
-        .chat(id)
-        .await?
-        .filter(|chat| chat.owner_id == owner)
+/// Why a chat cannot be given a model.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    #[error(transparent)]
+    Text(#[from] TextError),
+    #[error("the model {model:?} is not known; {known:?} is")]
+    Unknown { model: String, known: String },
+}
+
+/// The chat that a repeated create finds, as the same call left it. If the chat has no message
+/// yet, the call's is its first one.
+async fn existing(
+    tx: &Tx,
+    wanted: &Chat,
+    message: Option<&MessageText>,
+) -> Result<Created, CreateError> {
+    let found = tx.chat(wanted.id).await?;
+    let chat = found
+        .filter(|chat| chat.owner_id == wanted.owner_id)
         .ok_or(CreateError::UuidTaken)?;
-    let first = tx.first_message(id, Role::User).await?;
-    let first = first.and_then(|message| {
-        let request = message.request_id?;
-        Some(Sent { message, request })
-    });
+    let first = match (message, tx.first_message(chat.id).await?) {
+        (None, _) => None,
+        (Some(text), None) => queue_message(tx, chat.id, text, wanted.created_at).await?,
+        (Some(text), Some(first)) => match first.request_id {
+            Some(request) if first.content == text.as_str() => Some(Sent {
+                message: first,
+                request,
+            }),
+            _ => return Err(CreateError::UuidTaken),
+        },
+    };
     Ok(Created { chat, first })
 }

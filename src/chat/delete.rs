@@ -1,8 +1,9 @@
 //! Deleting a chat, and deleting a message.
 
-use entity::chat_message::{Role, Status};
+use entity::chat_message::Role;
 use entity::{MessageId, OwnerId};
 
+use super::read::is_written;
 use super::{Chats, OwnedChat};
 use crate::ledger::Stop;
 use crate::store::{Advance, StoreError};
@@ -49,10 +50,14 @@ impl Chats {
         id: MessageId,
     ) -> Result<(), DeleteMessageError> {
         let message = self.store.message(owner, id).await?;
-        let chat = message.ok_or(DeleteMessageError::NotFound)?.chat_id;
-        let now = self.clock.now();
+        let message = message.ok_or(DeleteMessageError::NotFound)?;
+        let (chat, request, now) = (message.chat_id, message.request_id, self.clock.now());
         self.store
             .tx(|tx| async move {
+                // The request before the chat, as a claim locks them.
+                if let (Role::User, Some(request)) = (message.role, request) {
+                    tx.withdraw_request(request, now).await?;
+                }
                 let advance = Advance {
                     messages: 0,
                     status: None,
@@ -66,12 +71,8 @@ impl Chats {
                     .await?
                     .filter(|message| message.deleted_at.is_none())
                     .ok_or(DeleteMessageError::NotFound)?;
-                match (message.status, message.role, message.request_id) {
-                    (Status::Pending, Role::User, Some(request)) => {
-                        tx.withdraw_request(request, now).await?;
-                    }
-                    (Status::Pending, ..) => return Err(DeleteMessageError::StillWritten),
-                    _ => {}
+                if is_written(&message) {
+                    return Err(DeleteMessageError::StillWritten);
                 }
                 tx.bury_message(&message, chat.revision, now).await?;
                 Ok(())

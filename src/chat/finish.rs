@@ -6,16 +6,17 @@ use std::time::Duration;
 use entity::{chat, chat_message, llm_request};
 
 use super::{Chats, Claimed};
-use crate::ledger::Live;
 use crate::model::failure::{Failure, FailureCode};
+use crate::model::text::storable;
 use crate::provider::Usage;
 use crate::store::{Advance, Finish, RequestEnd, StoreError};
 
-/// Waits between the tries to store an answer while the database is away: doubled from the first
-/// to the last, about a minute in all. Then the lease runs out and a rescue keeps what was flushed.
+/// Waits between the tries to store an answer: doubled from the first to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
-const MAX_FINISH_TRIES: u32 = 12;
+/// Tries while the database is there and refuses: then the lease runs out, and a rescue keeps what
+/// was flushed. While the database is away the tries are not counted.
+const MAX_REFUSALS: u32 = 5;
 
 /// How an answer came to its end.
 #[derive(Clone, Debug)]
@@ -70,58 +71,55 @@ impl Finished {
 impl Chats {
     /// Stores the end of an answer and forgets its ledger. While the database is away the text
     /// stays in memory and goes on being read from there.
-    pub(super) async fn finish(&self, claimed: &Claimed, live: &Live, finished: Finished) {
-        let mut wait = FIRST_WAIT;
-        for tries_left in (0..MAX_FINISH_TRIES).rev() {
-            match self.store_end(claimed, live, &finished).await {
+    pub(super) async fn finish(&self, claimed: &Claimed, finished: Finished) {
+        let (mut wait, mut refusals) = (FIRST_WAIT, 0);
+        loop {
+            match self.store_end(claimed, &finished).await {
                 Ok(true) => {
+                    let end = finished.statuses().1;
                     tracing::info!(
-                        end = ?finished.statuses().1,
+                        ?end,
                         output_tokens = finished.usage.output_tokens,
                         "answer finished"
                     );
-                    break;
+                    break self.flusher.finished(claimed.request.id);
                 }
                 Ok(false) => {
                     tracing::warn!("fenced: this answer is no longer this task's to write");
-                    break;
-                }
-                Err(error) if tries_left == 0 => {
-                    tracing::error!(%error, "the answer could not be stored; left to a rescue");
+                    break self.flusher.finished(claimed.request.id);
                 }
                 Err(error) => {
-                    live.unseal();
-                    tracing::error!(%error, "the answer could not be stored; trying again");
-                    tokio::select! {
-                        // Going away: what was flushed is what the next start finds.
-                        _ = live.stopped() => return,
-                        () = tokio::time::sleep(wait) => {}
+                    claimed.live.unseal();
+                    refusals += u32::from(!error.is_unavailable());
+                    if refusals == MAX_REFUSALS {
+                        tracing::error!(%error, "the answer could not be stored; left to a rescue");
+                        break;
                     }
-                    wait = (wait * 2).min(LONGEST_WAIT);
+                    tracing::error!(%error, "the answer could not be stored; trying again");
                 }
             }
+            tokio::select! {
+                // This node goes away: what was flushed is what the next start finds.
+                () = claimed.live.abandoned() => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = (wait * 2).min(LONGEST_WAIT);
         }
-        self.ledgers.close(live);
-        self.flusher.finished(claimed.request.id);
+        self.ledgers.close(&claimed.live);
         self.announce();
     }
 
     /// Whether the request was still this attempt's to end.
-    async fn store_end(
-        &self,
-        claimed: &Claimed,
-        live: &Live,
-        finished: &Finished,
-    ) -> Result<bool, StoreError> {
-        let (text, first_token_at) = live.seal();
+    async fn store_end(&self, claimed: &Claimed, finished: &Finished) -> Result<bool, StoreError> {
+        let (text, first_token_at) = claimed.live.seal();
         let (text, now) = (&text, self.clock.now());
         let (message_status, request_status) = finished.statuses();
         let request = &claimed.request;
         let end = &RequestEnd {
             status: request_status,
-            model: finished.model.clone(),
+            model: finished.model.as_deref().map(stored),
             provider: Some(self.provider.name().to_owned()),
-            finish_reason: finished.finish_reason.clone(),
+            finish_reason: finished.finish_reason.as_deref().map(stored),
             input_tokens: finished.usage.input_tokens,
             output_tokens: finished.usage.output_tokens,
             error: finished.error(),
@@ -151,7 +149,7 @@ impl Chats {
                     revision: chat.revision,
                     now,
                 };
-                if !tx.finish_message(claimed.answer.id, finish).await? {
+                if !tx.finish_message(claimed.live.ids.message, finish).await? {
                     return Err(StoreError::Missing {
                         what: "pending answer",
                     });
@@ -160,4 +158,9 @@ impl Chats {
             })
             .await
     }
+}
+
+/// What the model's server said of itself, as it can be stored.
+fn stored(text: &str) -> String {
+    storable(text).into_owned()
 }

@@ -28,7 +28,7 @@ use crate::store::Store;
 
 pub use access::{AccessError, OwnedChat};
 pub use claim::Claimed;
-pub use create::{CreateError, Created, NewChat};
+pub use create::{CreateError, Created, ModelError, NewChat};
 pub use delete::{DeleteChatError, DeleteMessageError};
 pub use list::{ChatList, ListError, ListedChat, PageCursor};
 pub use poll_messages::{MESSAGES_PER_PAGE, MessagesError, MessagesPoll};

@@ -3,8 +3,9 @@
 
 use entity::MessageId;
 use entity::chat::{Model as Chat, Status as ChatStatus};
-use entity::chat_message::{Model as Message, Status};
+use entity::chat_message::Status;
 
+use super::read::is_written;
 use super::{Chats, MessageRead, OwnedChat};
 use crate::model::delta::MAX_DELTA_BYTES;
 use crate::model::hint::Activity;
@@ -63,42 +64,35 @@ impl Chats {
                 .await?
                 .ok_or(MessagesError::UnknownCursor)?,
         };
-        let (limit, budget) = (MESSAGES_PER_PAGE, MAX_DELTA_BYTES);
-        let changed = match revision {
-            Some(seen) if seen < chat.row().revision => {
-                let budget = i64::try_from(budget).unwrap_or(i64::MAX);
-                self.store
-                    .messages_changed(id, after, seen, limit, budget)
-                    .await?
-            }
-            _ => MessagePage::default(),
-        };
-        let revision = match (changed.has_more, changed.messages.last()) {
-            // Only so much was sent. One less than the last: rows that changed together with it
-            // may be among the rest.
-            (true, Some(last)) => last.revision - 1,
-            _ => chat.row().revision,
-        };
-        let left = budget.saturating_sub(bytes(&changed.messages));
-        let new = if changed.has_more || left == 0 {
-            MessagePage {
-                has_more: true,
-                ..MessagePage::default()
-            }
+        let seen = revision.unwrap_or(chat.row().revision);
+        let (changed, through) = if seen < chat.row().revision {
+            self.store
+                .messages_changed(id, after, seen, MESSAGES_PER_PAGE, MAX_DELTA_BYTES)
+                .await?
         } else {
-            let left = i64::try_from(left).unwrap_or(i64::MAX);
-            self.store.messages_after(id, after, limit, left).await?
+            (MessagePage::default(), seen)
+        };
+        let new = if changed.has_more {
+            MessagePage::default()
+        } else {
+            self.store
+                .messages_after(id, after, MESSAGES_PER_PAGE, MAX_DELTA_BYTES)
+                .await?
         };
         let mut poll = MessagesPoll {
             chat: chat.row().clone(),
-            cursor: new.messages.last().map(|last| last.id).or(cursor),
-            revision,
+            cursor,
+            revision: if changed.has_more {
+                through
+            } else {
+                chat.row().revision
+            },
             has_more: changed.has_more || new.has_more,
             changed: Vec::with_capacity(changed.messages.len()),
             new: Vec::with_capacity(new.messages.len()),
             activity: Activity::Idle,
         };
-        let mut left = budget;
+        let mut left = MAX_DELTA_BYTES;
         for row in changed.messages {
             let read = self.read_row(row, &live, left).await?;
             left = left.saturating_sub(read.content.len());
@@ -106,16 +100,20 @@ impl Chats {
         }
         for row in new.messages {
             let read = self.read_row(row, &live, left).await?;
+            let is_first = poll.changed.is_empty() && poll.new.is_empty();
+            if !read.is_whole && !is_first && !is_written(&read.row) {
+                // What does not fit beside the others comes by itself in the next answer. One
+                // that is being written may be cut: its tokens are polled anyway.
+                poll.has_more = true;
+                break;
+            }
             left = left.saturating_sub(read.content.len());
+            poll.cursor = Some(read.row.id);
             poll.new.push(read);
         }
         poll.activity = activity(&poll);
         Ok(poll)
     }
-}
-
-fn bytes(messages: &[Message]) -> usize {
-    messages.iter().map(|message| message.content.len()).sum()
 }
 
 fn activity(poll: &MessagesPoll) -> Activity {

@@ -4,7 +4,7 @@ use entity::chat_message::{Model as Message, Status};
 use entity::{MessageId, OwnerId};
 
 use super::Chats;
-use super::read::MessageError;
+use super::read::is_written;
 use crate::ledger::{Followed, follow};
 use crate::model::delta::{Delta, Knowledge, delta};
 use crate::model::hint::Activity;
@@ -20,8 +20,6 @@ pub struct TokensPoll {
     /// status has it all.
     pub status: Status,
     pub activity: Activity,
-    /// The row of a message that is not being written by this node.
-    pub row: Option<Message>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -30,15 +28,6 @@ pub enum TokensError {
     NotFound,
     #[error("the message could not be read")]
     Store(#[from] StoreError),
-}
-
-impl From<MessageError> for TokensError {
-    fn from(error: MessageError) -> Self {
-        match error {
-            MessageError::NotFound => Self::NotFound,
-            MessageError::Store(error) => Self::Store(error),
-        }
-    }
 }
 
 impl Chats {
@@ -59,29 +48,29 @@ impl Chats {
             // memory may be a fenced attempt's: the database knows.
             && position.edition() <= live.ids.edition
         {
-            return Ok(pending(id, live.read(position), None));
+            return Ok(pending(id, live.read(position)));
         }
         let row = self.store.message(owner, id).await?;
         let row = row.ok_or(TokensError::NotFound)?;
         let edition = Edition::from_stored(row.edition);
-        if row.status != Status::Pending || row.reply_to.is_none() {
-            return Ok(stored(row, position));
+        if !is_written(&row) {
+            return Ok(stored(&row, position));
         }
         if let Some(live) = live.filter(|live| live.ids.edition == edition) {
-            return Ok(pending(id, live.read(position), Some(row)));
+            return Ok(pending(id, live.read(position)));
         }
         match follow(&self.store, &row).await? {
-            Followed::Finished(row) => Ok(stored(*row, position)),
+            Followed::Finished(row) => Ok(stored(&row, position)),
             Followed::Pending { text } => {
                 let delta = delta(position, edition, &text, Knowledge::Following);
-                Ok(pending(id, delta, Some(row)))
+                Ok(pending(id, delta))
             }
             Followed::Gone => Err(TokensError::NotFound),
         }
     }
 }
 
-fn pending(message: MessageId, delta: Delta, row: Option<Message>) -> TokensPoll {
+fn pending(message: MessageId, delta: Delta) -> TokensPoll {
     TokensPoll {
         message,
         activity: if delta.at_end {
@@ -91,11 +80,10 @@ fn pending(message: MessageId, delta: Delta, row: Option<Message>) -> TokensPoll
         },
         delta,
         status: Status::Pending,
-        row,
     }
 }
 
-fn stored(row: Message, position: Position) -> TokensPoll {
+fn stored(row: &Message, position: Position) -> TokensPoll {
     let edition = Edition::from_stored(row.edition);
     let delta = delta(position, edition, &row.content, Knowledge::Whole);
     let (status, activity) = match (delta.at_end, row.status) {
@@ -109,6 +97,5 @@ fn stored(row: Message, position: Position) -> TokensPoll {
         delta,
         status,
         activity,
-        row: Some(row),
     }
 }

@@ -22,6 +22,8 @@ pub struct MessageRead {
     pub content: String,
     /// Where a poll for the rest goes on from.
     pub position: Position,
+    /// `content` is all that is known of the text.
+    pub is_whole: bool,
     /// The text is finished and longer than `content`.
     pub truncated: bool,
     pub error: Option<Failure>,
@@ -30,7 +32,8 @@ pub struct MessageRead {
 impl MessageRead {
     pub(super) fn new(row: Message, opening: Delta) -> Self {
         Self {
-            truncated: row.status != Status::Pending && !opening.at_end,
+            is_whole: opening.at_end,
+            truncated: !opening.at_end && !is_written(&row),
             error: Failure::from_stored(row.error_code.as_deref(), row.error_message.as_deref()),
             content: opening.tokens,
             position: opening.position,
@@ -44,6 +47,11 @@ impl MessageRead {
         let opening = opening(edition, &row.content, limit);
         Self::new(row, opening)
     }
+}
+
+/// Whether the text is still being written: a message of the user's has all of its own.
+pub(super) fn is_written(row: &Message) -> bool {
+    row.status == Status::Pending && row.reply_to.is_some()
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +87,7 @@ impl Chats {
         live: &[Arc<Live>],
         limit: usize,
     ) -> Result<MessageRead, StoreError> {
-        let is_answer = row.reply_to.is_some();
-        if row.status != Status::Pending || !is_answer {
+        if !is_written(&row) {
             return Ok(MessageRead::stored(row, limit));
         }
         if let Some(live) = live.iter().find(|live| live.ids.message == row.id) {

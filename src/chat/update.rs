@@ -2,7 +2,7 @@
 
 use entity::chat::Model as Chat;
 
-use super::create::CreateError;
+use super::create::ModelError;
 use super::{Chats, OwnedChat};
 use crate::model::text::{AgentAlias, ModelName, TextError, Title};
 use crate::store::{Advance, ChatChange, StoreError};
@@ -19,8 +19,8 @@ pub struct ChatUpdate {
 pub enum UpdateError {
     #[error(transparent)]
     Text(#[from] TextError),
-    #[error("the model {model:?} is not known; {known:?} is")]
-    UnknownModel { model: String, known: String },
+    #[error(transparent)]
+    Model(#[from] ModelError),
     #[error("name at least one of `title`, `model` and `agent`")]
     Nothing,
     #[error("the chat is gone")]
@@ -41,15 +41,7 @@ impl Chats {
             .model
             .as_deref()
             .map(|name| self.known_model(name))
-            .transpose()
-            .map_err(|error| match error {
-                CreateError::Text(error) => UpdateError::Text(error),
-                CreateError::UnknownModel { model, known } => {
-                    UpdateError::UnknownModel { model, known }
-                }
-                CreateError::UuidTaken => UpdateError::ChatGone,
-                CreateError::Store(error) => UpdateError::Store(error),
-            })?;
+            .transpose()?;
         let change = &ChatChange {
             title: title.map(Title::into_string),
             model: model.map(ModelName::into_string),

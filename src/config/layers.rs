@@ -125,7 +125,7 @@ impl Layers {
             .collect()
             .map_err(|error| ConfigError::File {
                 path: name.clone(),
-                reason: error.to_string(),
+                reason: without_quotation(&error.to_string()),
             })?;
         Ok(Some(Pairs(
             parsed
@@ -283,6 +283,12 @@ fn bad_value(key: &str, reason: String, settings: &[Setting]) -> ConfigError {
         source_name: setting.map_or_else(|| DEFAULT_SOURCE.to_owned(), |s| s.source().to_owned()),
         reason,
     }
+}
+
+/// A parser's complaint without the line that it complains of, which may hold a secret.
+fn without_quotation(complaint: &str) -> String {
+    let lines = complaint.lines().filter(|line| !line.contains('|'));
+    lines.map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 fn file_error(error: &config::ConfigError, file: Option<&(PathBuf, FileNeed)>) -> ConfigError {

@@ -67,5 +67,15 @@ pub(super) fn without_password(text: &str) -> String {
     if url.password().is_some() && url.set_password(Some(MASK)).is_err() {
         return MASK.to_owned();
     }
+    let pairs: Vec<(String, String)> = url
+        .query_pairs()
+        .map(|(key, value)| {
+            let value = if is_secret(&key) { MASK.into() } else { value };
+            (key.into_owned(), value.into_owned())
+        })
+        .collect();
+    if pairs.iter().any(|(_, value)| value == MASK) {
+        url.query_pairs_mut().clear().extend_pairs(pairs);
+    }
     url.to_string()
 }

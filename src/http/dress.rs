@@ -35,7 +35,7 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
         .get::<MatchedPath>()
         .map_or("", |matched| matched.as_str())
         .to_owned();
-    let span = tracing::debug_span!("http", %method, route, request_id = id);
+    let span = tracing::info_span!("http", %method, route, request_id = id);
     async move {
         let response = next.run(request).await;
         let mut response = match response.extensions().get::<Problem>().cloned() {

@@ -4,7 +4,7 @@
 use super::problem::{Kind, Problem};
 use crate::chat::{
     AccessError, CreateError, DeleteChatError, DeleteMessageError, ListError, MessageError,
-    MessagesError, SendError, TokensError, UpdateError,
+    MessagesError, ModelError, SendError, TokensError, UpdateError,
 };
 use crate::model::text::TextError;
 use crate::store::StoreError;
@@ -25,6 +25,15 @@ impl From<TextError> for Problem {
     }
 }
 
+impl From<ModelError> for Problem {
+    fn from(error: ModelError) -> Self {
+        match error {
+            ModelError::Text(error) => error.into(),
+            error @ ModelError::Unknown { .. } => Self::new(Kind::InvalidField, error.to_string()),
+        }
+    }
+}
+
 impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
         match error {
@@ -38,9 +47,7 @@ impl From<CreateError> for Problem {
     fn from(error: CreateError) -> Self {
         match error {
             CreateError::Text(error) => error.into(),
-            error @ CreateError::UnknownModel { .. } => {
-                Self::new(Kind::InvalidField, error.to_string())
-            }
+            CreateError::Model(error) => error.into(),
             CreateError::UuidTaken => Self::bare(Kind::UuidTaken),
             CreateError::Store(error) => error.into(),
         }
@@ -61,9 +68,8 @@ impl From<UpdateError> for Problem {
     fn from(error: UpdateError) -> Self {
         match error {
             UpdateError::Text(error) => error.into(),
-            error @ (UpdateError::UnknownModel { .. } | UpdateError::Nothing) => {
-                Self::new(Kind::InvalidField, error.to_string())
-            }
+            UpdateError::Model(error) => error.into(),
+            error @ UpdateError::Nothing => Self::new(Kind::InvalidField, error.to_string()),
             UpdateError::ChatGone => Self::bare(Kind::ChatNotFound),
             UpdateError::Store(error) => error.into(),
         }

@@ -9,6 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use entity::{MessageId, OwnerId};
+use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
@@ -131,6 +132,20 @@ impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
     }
 }
 
+/// A path's only part that is no id.
+#[derive(Clone, Debug)]
+pub struct NamePath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for NamePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        let name = params.iter().next().map(|(_, name)| name.to_owned());
+        Ok(Self(name.unwrap_or_default()))
+    }
+}
+
 /// The query string. An unknown or malformed parameter is named.
 #[derive(Clone, Copy, Debug)]
 pub struct Params<T>(pub T);
@@ -193,7 +208,10 @@ fn decode<T: DeserializeOwned>(content_type: Option<&str>, body: &[u8]) -> Resul
             })
         }
         Some(Ok(kind)) if kind.essence_str() == "application/x-www-form-urlencoded" => {
-            std::str::from_utf8(body).map_err(|error| malformed(&error))?;
+            // The form's own decoder would put U+FFFD for what is not UTF-8.
+            percent_decode(body)
+                .decode_utf8()
+                .map_err(|error| malformed(&error))?;
             serde_urlencoded::from_bytes(body)
                 .map_err(|error| Problem::new(Kind::InvalidField, error.to_string()))
         }

@@ -34,3 +34,17 @@ pub(super) async fn count(State(load): State<Arc<Load>>, request: Request, next:
     let _counted = Counted(load);
     next.run(request).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::hint::FLOWING_MS;
+
+    #[test]
+    fn a_node_with_much_to_do_asks_for_patience() {
+        let load = Load::default();
+        assert_eq!(load.poll_after_ms(Activity::Flowing), FLOWING_MS);
+        load.in_flight.store(10_000, Ordering::Relaxed);
+        assert!(load.poll_after_ms(Activity::Flowing) > FLOWING_MS);
+    }
+}

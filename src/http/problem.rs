@@ -157,7 +157,7 @@ impl Kind {
                 "unavailable",
                 "The server cannot do this at the moment",
                 StatusCode::SERVICE_UNAVAILABLE,
-                "Try again after the time in the Retry-After header. Nothing was stored.",
+                "Try again after the time in the Retry-After header.",
             ),
             Self::Internal => (
                 "internal",

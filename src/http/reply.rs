@@ -60,6 +60,18 @@ fn html_text(
         .into_response())
 }
 
+/// Done, and an empty piece of HTML to take the place of what was there.
+pub fn empty() -> Response {
+    (
+        StatusCode::OK,
+        [
+            (header::CONTENT_TYPE, HTML),
+            (header::CACHE_CONTROL, NO_STORE),
+        ],
+    )
+        .into_response()
+}
+
 /// Done, and nothing to say; to a poll in HTML: nothing new.
 pub fn no_content() -> Response {
     (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, NO_STORE)]).into_response()

@@ -2,21 +2,32 @@
 //! nothing; here connections are limited in number, their headers in time, and all of them are
 //! asked to end at shutdown.
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Pause after `accept` failed, for lack of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// An HTTP/2 connection without traffic is asked for a sign of life this often.
+const HTTP2_PING: Duration = Duration::from_secs(20);
 
 /// How connections are treated.
 #[derive(Clone, Copy, Debug)]
@@ -38,34 +49,78 @@ pub async fn serve(
 ) {
     let slots = Arc::new(Semaphore::new(settings.connections));
     let graceful = GracefulShutdown::new();
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout);
-    builder.http2().timer(TokioTimer::new());
+    let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
+    let builder = builder(settings);
     while let Some((stream, slot)) = next(&listener, &slots, &stop).await {
+        let asked = Arc::new(AtomicBool::new(false));
+        let service = watched(router.clone(), Arc::clone(&asked));
         let connection = builder
-            .serve_connection(
-                TokioIo::new(stream),
-                TowerToHyperService::new(router.clone()),
-            )
+            .serve_connection(TokioIo::new(stream), service)
             .into_owned();
         let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A client that goes away, or is too slow, is nothing to report.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
+        let cut = cut.clone();
+        connections.spawn(async move {
+            tokio::select! {
+                // A client that goes away, or is too slow, is nothing to report.
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                },
+                () = silent(&asked, settings.header_timeout) => {}
+                () = cut.cancelled() => {}
             }
             drop(slot);
         });
     }
     drop(listener);
-    if tokio::time::timeout(settings.drain_limit, graceful.shutdown())
+    connections.close();
+    if timeout(settings.drain_limit, graceful.shutdown())
         .await
         .is_err()
     {
         tracing::warn!("some requests were still in flight and are dropped");
+        cut.cancel();
+    }
+    connections.wait().await;
+}
+
+fn builder(settings: ServeSettings) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HTTP2_PING);
+    builder
+}
+
+/// The router, noting that a first request has come.
+fn watched(
+    router: Router,
+    asked: Arc<AtomicBool>,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<Body>,
+    Error = Infallible,
+    Future: Send + 'static,
+> + Clone
++ Send
++ 'static {
+    let router = TowerToHyperService::new(router);
+    service_fn(move |request| {
+        asked.store(true, Ordering::Relaxed);
+        router.call(request)
+    })
+}
+
+/// Returns when a connection has not brought a request in time. Hyper's own limit on headers only
+/// begins once it knows which version of HTTP the client speaks.
+async fn silent(asked: &AtomicBool, limit: Duration) {
+    tokio::time::sleep(limit).await;
+    if asked.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 

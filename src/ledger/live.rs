@@ -123,6 +123,11 @@ impl Live {
         }
     }
 
+    /// Returns when the answer is to be dropped without being finished.
+    pub async fn abandoned(&self) {
+        self.abandon.cancelled().await;
+    }
+
     /// What the database does not have yet.
     pub(super) fn unflushed(&self) -> Option<Chunk> {
         let text = self.lock();

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::text::storable;
+
 /// The reason on a failed or cancelled message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Failure {
@@ -14,7 +16,7 @@ impl Failure {
     pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
         Self {
             code: code.as_str().to_owned(),
-            message: message.into(),
+            message: storable(&message.into()).into_owned(),
         }
     }
 

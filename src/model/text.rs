@@ -67,7 +67,11 @@ impl MessageText {
             .map(str::trim)
             .find(|line| !line.is_empty())
             .unwrap_or_default();
-        Title(head(line, DERIVED_TITLE_CHARS).into_owned())
+        let line: String = line
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        Title(head(&line, DERIVED_TITLE_CHARS).into_owned())
     }
 }
 
@@ -223,6 +227,8 @@ mod tests {
     fn a_title_is_the_first_line_that_says_something() {
         let text = MessageText::parse("\n\n  Hello there \nmore".to_owned(), 100).unwrap();
         assert_eq!(text.derive_title().into_string(), "Hello there");
+        let text = MessageText::parse("a\tb\u{1b}c".to_owned(), 100).unwrap();
+        assert_eq!(text.derive_title().into_string(), "a b c");
     }
 
     #[test]

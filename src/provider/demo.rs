@@ -181,4 +181,40 @@ mod tests {
         let text = demo(0, 0).tokens("first line\nsecond line").concat();
         assert!(text.contains("> first line\n> second line\n"));
     }
+
+    #[test]
+    fn an_answer_shows_what_markdown_can_do() {
+        let text = demo(0, 0).tokens("hi").concat();
+        for part in [
+            "What is Pollen?",
+            "Things to try",
+            "| --- |",
+            "\n- ",
+            "```sh\n",
+        ] {
+            assert!(text.contains(part), "{part:?} in {text}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_takes_its_time() {
+        use futures::StreamExt;
+        let demo = Demo::new(DemoSettings {
+            tokens_per_second: 20.0,
+            tokens: 100,
+            seed: 0,
+        });
+        let call = Call {
+            model: None,
+            turns: Vec::new(),
+        };
+        let begun = Instant::now();
+        let events: Vec<_> = demo.answer(call).collect().await;
+        assert_eq!(begun.elapsed().as_secs(), 5, "100 tokens at 20 a second");
+        assert_eq!(
+            events.len(),
+            102,
+            "each token by itself, the usage, the end"
+        );
+    }
 }

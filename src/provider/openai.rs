@@ -16,7 +16,7 @@ use reqwest::{Client, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 
@@ -24,7 +24,7 @@ use super::{Call, Event, Provider, ProviderError, Speaker, Usage, sse};
 use crate::model::failure::FailureCode;
 use crate::model::text::head;
 
-/// The longest line that a server may send, in bytes.
+/// The longest line that a server may send, and the longest event, in bytes.
 const MAX_LINE_BYTES: usize = 1 << 20;
 /// The longest body that is read where no stream came.
 const MAX_BODY_BYTES: usize = 16 << 20;
@@ -228,13 +228,14 @@ impl OpenAi {
             Value::String(text) => text,
             other => other.get("message")?.as_str()?,
         };
-        let mut text = head(text.trim(), MAX_REASON_CHARS).into_owned();
+        let mut text = text.trim().to_owned();
+        // Before it is cut: half a key is a secret too.
         if let Some(key) = &self.settings.api_key
             && !key.expose_secret().is_empty()
         {
             text = text.replace(key.expose_secret(), "[key]");
         }
-        (!text.is_empty()).then_some(text)
+        (!text.is_empty()).then(|| head(&text, MAX_REASON_CHARS).into_owned())
     }
 
     fn upstream_error(&self, error: &Value) -> ProviderError {
@@ -257,7 +258,8 @@ impl OpenAi {
                 self.malformed(format!("a line of more than {MAX_LINE_BYTES} bytes"))
             }
             LinesCodecError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
-                self.stalled(self.settings.limits.stall)
+                let stalled = error.get_ref().and_then(|e| e.downcast_ref::<Stalled>());
+                self.stalled(stalled.map_or(self.settings.limits.stall, |stalled| stalled.0))
             }
             LinesCodecError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
                 self.malformed(error)
@@ -314,11 +316,12 @@ impl OpenAi {
 
     fn stream(self, call: Call) -> impl Stream<Item = Result<Event, ProviderError>> + Send {
         try_stream! {
+            let limit = self.settings.limits.first_byte;
+            let first_byte = Instant::now() + limit;
             let response = self.send(&call).await?;
             if is_json(&response) {
                 // A server that does not stream: the whole answer at once, or an error after a 200.
-                let limit = self.settings.limits.first_byte;
-                let body = timeout(limit, read_body(response))
+                let body = timeout_at(first_byte, read_body(response))
                     .await
                     .map_err(|_| self.stalled(limit))?
                     .map_err(|error| self.broke_off().with_detail(error))?;
@@ -328,17 +331,17 @@ impl OpenAi {
                 }
                 return;
             }
-            let mut lines = lines(response, self.settings.limits);
+            let mut lines = lines(response, first_byte, self.settings.limits);
             let mut events = sse::Assembler::default();
             let mut finished = false;
+            let mut grace = None;
             loop {
-                let next = if finished {
-                    match timeout(USAGE_GRACE, lines.next()).await {
+                let next = match grace {
+                    None => lines.next().await,
+                    Some(end) => match timeout_at(end, lines.next()).await {
                         Ok(next) => next,
                         Err(_) => return,
-                    }
-                } else {
-                    lines.next().await
+                    },
                 };
                 let (data, ended) = match next {
                     Some(Ok(line)) => (events.line(&line), false),
@@ -358,6 +361,12 @@ impl OpenAi {
                         Err(error) => Err(error)?,
                     },
                     None => {}
+                }
+                if finished && grace.is_none() {
+                    grace = Some(Instant::now() + USAGE_GRACE);
+                }
+                if events.len() > MAX_LINE_BYTES {
+                    Err(self.malformed(format!("an event of more than {MAX_LINE_BYTES} bytes")))?;
                 }
                 if ended {
                     return;
@@ -385,20 +394,26 @@ impl Provider for OpenAi {
     }
 }
 
-/// The body as lines, each read under its time limit.
+/// Nothing came for this long.
+#[derive(Debug, thiserror::Error)]
+#[error("nothing came for {0:?}")]
+struct Stalled(Duration);
+
+/// The body as lines, each piece of it read under its time limit: the first one by `first_byte`.
 fn lines(
     response: Response,
+    first_byte: Instant,
     limits: TimeLimits,
 ) -> impl Stream<Item = Result<String, LinesCodecError>> + Unpin + Send {
     let bytes = response.bytes_stream().map_err(io::Error::other);
     let timed = futures::stream::unfold(
-        (Box::pin(bytes), limits.first_byte),
-        move |(mut bytes, limit)| async move {
-            let item = match timeout(limit, bytes.next()).await {
+        (Box::pin(bytes), first_byte, limits.first_byte),
+        move |(mut bytes, end, limit)| async move {
+            let item = match timeout_at(end, bytes.next()).await {
                 Ok(item) => item?,
-                Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+                Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, Stalled(limit))),
             };
-            Some((item, (bytes, limits.stall)))
+            Some((item, (bytes, Instant::now() + limits.stall, limits.stall)))
         },
     );
     FramedRead::new(

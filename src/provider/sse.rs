@@ -38,6 +38,11 @@ impl Assembler {
         None
     }
 
+    /// Bytes of the event that is being put together.
+    pub fn len(&self) -> usize {
+        self.data.as_ref().map_or(0, String::len)
+    }
+
     /// The stream has ended. An event that its server forgot to close with an empty line counts.
     pub fn end(&mut self) -> Option<String> {
         self.data.take()

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use entity::chat::{ActiveModel, Column, Entity, Model, Status};
-use entity::{ChatId, OwnerId, Timestamp, chat_message};
+use entity::{ChatId, OwnerId, Timestamp, chat_message, llm_request};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, IntoActiveModel, QueryFilter,
@@ -191,6 +191,11 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn delete_chat(&self, id: ChatId) -> Result<bool, StoreError> {
+        // The requests before the chat, as a claim and a finish lock them.
+        llm_request::Entity::delete_many()
+            .filter(llm_request::Column::ChatId.eq(id))
+            .exec(self.connection())
+            .await?;
         let deleted = Entity::delete_by_id(id).exec(self.connection()).await?;
         Ok(deleted.rows_affected == 1)
     }

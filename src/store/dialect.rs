@@ -41,13 +41,6 @@ impl Dialect {
         }
     }
 
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sqlite => "SQLite",
-            Self::Postgres => "PostgreSQL",
-        }
-    }
-
     /// Whether all users of the database are in this process, which the lock holds.
     pub fn is_single_process(self) -> bool {
         match self {
@@ -74,12 +67,12 @@ impl Dialect {
         match self {
             Self::Sqlite => {
                 let mut writer = Self::options(settings, 1);
-                sqlite_pragmas(&mut writer, settings.acquire_timeout);
+                sqlite_pragmas(&mut writer, settings.acquire_timeout, Access::ReadWrite);
                 let writer = Database::connect(writer).await?;
                 check_sqlite_version(&writer).await?;
                 let mut reader = Self::options(settings, settings.max_connections);
-                sqlite_pragmas(&mut reader, settings.acquire_timeout);
-                let reader = Database::connect(read_only(reader)).await?;
+                sqlite_pragmas(&mut reader, settings.acquire_timeout, Access::ReadOnly);
+                let reader = Database::connect(reader).await?;
                 Ok((writer, reader))
             }
             Self::Postgres => {
@@ -97,7 +90,7 @@ impl Dialect {
     ) -> Result<DatabaseConnection, StoreError> {
         let mut options = Self::options(settings, 1);
         if self == Self::Sqlite {
-            sqlite_pragmas(&mut options, settings.acquire_timeout);
+            sqlite_pragmas(&mut options, settings.acquire_timeout, Access::ReadWrite);
         }
         Ok(Database::connect(options).await?)
     }
@@ -161,7 +154,19 @@ fn sqlite_file(url: &str) -> &str {
     path.split('?').next().unwrap_or(path)
 }
 
-fn sqlite_pragmas(options: &mut ConnectOptions, busy_timeout: Duration) {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    ReadWrite,
+    ReadOnly,
+}
+
+fn sqlite_pragmas(options: &mut ConnectOptions, busy_timeout: Duration, access: Access) {
+    // `query_only` and not a read-only file handle: that one could not open a WAL by itself.
+    let query_only = if access == Access::ReadOnly {
+        "ON"
+    } else {
+        "OFF"
+    };
     options.map_sqlx_sqlite_opts(move |sqlite| {
         sqlite
             .create_if_missing(true)
@@ -172,19 +177,8 @@ fn sqlite_pragmas(options: &mut ConnectOptions, busy_timeout: Duration) {
             .foreign_keys(true)
             .pragma("wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)
             .pragma("journal_size_limit", WAL_SIZE_LIMIT_BYTES)
+            .pragma("query_only", query_only)
     });
-}
-
-fn read_only(mut options: ConnectOptions) -> ConnectOptions {
-    // `query_only` and not a read-only file handle: that one could not open a WAL by itself.
-    let busy_timeout = options.get_acquire_timeout().unwrap_or_default();
-    options.map_sqlx_sqlite_opts(move |sqlite| {
-        sqlite
-            .journal_mode(SqliteJournalMode::Wal)
-            .busy_timeout(busy_timeout)
-            .pragma("query_only", "ON")
-    });
-    options
 }
 
 async fn check_sqlite_version(connection: &DatabaseConnection) -> Result<(), StoreError> {
@@ -206,7 +200,7 @@ async fn check_sqlite_version(connection: &DatabaseConnection) -> Result<(), Sto
     Ok(())
 }
 
-/// The database's own code for an error: an SQLSTATE, or SQLite's extended result code.
+/// The database's own code for an error: an SQLSTATE, or SQLite's primary result code.
 fn code(error: &DbErr) -> Option<String> {
     let (DbErr::Exec(runtime) | DbErr::Query(runtime) | DbErr::Conn(runtime)) = error else {
         return None;
@@ -214,17 +208,19 @@ fn code(error: &DbErr) -> Option<String> {
     let RuntimeErr::SqlxError(error) = runtime else {
         return None;
     };
-    let database = error.as_database_error()?;
-    Some(database.code()?.into_owned())
+    let code = error.as_database_error()?.code()?.into_owned();
+    // SQLite's extended codes have the primary one in their lowest byte; an SQLSTATE has five places.
+    Some(match code.parse::<u32>() {
+        Ok(extended) if code.len() < 5 => (extended & 0xff).to_string(),
+        _ => code,
+    })
 }
 
 /// Whether the same transaction may well succeed when tried again at once.
 pub(super) fn is_transient(error: &DbErr) -> bool {
     // PostgreSQL: serialization_failure, deadlock_detected.
-    // SQLite: BUSY, LOCKED, and BUSY's extended forms.
-    code(error).is_some_and(|code| {
-        ["40001", "40P01", "5", "6", "261", "517", "773"].contains(&code.as_str())
-    })
+    // SQLite: BUSY, LOCKED.
+    code(error).is_some_and(|code| ["40001", "40P01", "5", "6"].contains(&code.as_str()))
 }
 
 /// Whether the database cannot be used at the moment, whatever is asked of it.

@@ -48,10 +48,15 @@ impl Store {
             .filter(Column::Attempt.in_subquery(current_attempt))
             .all(self.reader())
             .await?;
-        let chunks: BTreeMap<i64, String> = rows
-            .into_iter()
-            .map(|row| (row.start_offset, row.text))
-            .collect();
+        let mut chunks: BTreeMap<i64, String> = BTreeMap::new();
+        for row in rows {
+            // Two chunks at one offset are left by a flush that was committed but not confirmed:
+            // the second one begins with the first.
+            let chunk = chunks.entry(row.start_offset).or_default();
+            if row.text.len() > chunk.len() {
+                *chunk = row.text;
+            }
+        }
         let mut text = String::new();
         for (offset, chunk) in chunks {
             if i64::try_from(text.len()) != Ok(offset) {

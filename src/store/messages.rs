@@ -1,9 +1,10 @@
 //! Rows of `chat_message`.
 
-use entity::chat_message::{Column, Entity, Model, Role, Status};
+use entity::chat_message::{Column, Entity, Model, Status};
 use entity::{ChatId, MessageId, OwnerId, RequestId, Timestamp, chat, llm_request};
 use sea_orm::{
-    ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect, Select,
+    ColumnTrait, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect, Select,
     sea_query::{Expr, Query},
 };
 
@@ -89,19 +90,24 @@ impl Store {
         chat: ChatId,
         sequence: i64,
         limit: u64,
-        budget_bytes: i64,
+        budget_bytes: usize,
     ) -> Result<MessagePage, StoreError> {
         let query = Entity::find()
             .filter(Column::ChatId.eq(chat))
             .filter(Column::Sequence.gt(sequence))
             .filter(Column::DeletedAt.is_null())
             .order_by_asc(Column::Sequence);
-        self.page(query, Column::Sequence, limit, budget_bytes)
-            .await
+        let sizes = self.sizes(query, limit).await?;
+        let fitting = fitting(&sizes, limit, budget_bytes);
+        if fitting == 0 {
+            return Ok(MessagePage::default());
+        }
+        self.read_page(&sizes, fitting, Column::Sequence).await
     }
 
     /// The messages up to `sequence` that changed after `revision`, in the order in which they
-    /// changed, deleted ones included, within the same limits.
+    /// changed, deleted ones included: whole revisions, as many as the limits allow, but at least
+    /// one, and the last of them.
     ///
     /// # Errors
     /// If the database fails.
@@ -111,16 +117,29 @@ impl Store {
         sequence: i64,
         revision: i64,
         limit: u64,
-        budget_bytes: i64,
-    ) -> Result<MessagePage, StoreError> {
+        budget_bytes: usize,
+    ) -> Result<(MessagePage, i64), StoreError> {
         let query = Entity::find()
             .filter(Column::ChatId.eq(chat))
             .filter(Column::Revision.gt(revision))
             .filter(Column::Sequence.lte(sequence))
             .order_by_asc(Column::Revision)
             .order_by_asc(Column::Sequence);
-        self.page(query, Column::Revision, limit, budget_bytes)
-            .await
+        let sizes = self.sizes(query, limit).await?;
+        let mut fitting = fitting(&sizes, limit, budget_bytes);
+        let revision_at = |place: usize| sizes.get(place).map(|size| size.revision);
+        // What changed together is told together: a client that has a revision has all of it.
+        while fitting > 0
+            && fitting < sizes.len()
+            && revision_at(fitting) == revision_at(fitting - 1)
+        {
+            fitting += 1;
+        }
+        let Some(through) = fitting.checked_sub(1).and_then(revision_at) else {
+            return Ok((MessagePage::default(), revision));
+        };
+        let page = self.read_page(&sizes, fitting, Column::Revision).await?;
+        Ok((page, through))
     }
 
     /// All of a chat's messages, in order.
@@ -136,36 +155,28 @@ impl Store {
     }
 
     /// Looks at the sizes first, so that a page of long answers is not read to be thrown away.
-    async fn page(
-        &self,
-        query: Select<Entity>,
-        order: Column,
-        limit: u64,
-        budget_bytes: i64,
-    ) -> Result<MessagePage, StoreError> {
-        let sizes: Vec<(MessageId, i64)> = query
-            .clone()
+    async fn sizes(&self, query: Select<Entity>, limit: u64) -> Result<Vec<Size>, StoreError> {
+        Ok(query
             .select_only()
             .column(Column::Id)
-            .column_as(Expr::cust("CAST(octet_length(content) AS BIGINT)"), "size")
+            .column(Column::Revision)
+            .column_as(
+                Expr::cust("CAST(octet_length(content) AS BIGINT)"),
+                "content_bytes",
+            )
             .limit(limit + 1)
-            .into_tuple()
+            .into_model()
             .all(self.reader())
-            .await?;
-        let mut total = 0;
-        let fitting = sizes
-            .iter()
-            .take(usize::try_from(limit).unwrap_or(usize::MAX))
-            .take_while(|(_, size)| {
-                let is_first = total == 0;
-                total += size.max(&1);
-                is_first || total <= budget_bytes
-            })
-            .count();
-        if fitting == 0 {
-            return Ok(MessagePage::default());
-        }
-        let ids = sizes[..fitting].iter().map(|(id, _)| *id);
+            .await?)
+    }
+
+    async fn read_page(
+        &self,
+        sizes: &[Size],
+        fitting: usize,
+        order: Column,
+    ) -> Result<MessagePage, StoreError> {
+        let ids = sizes[..fitting].iter().map(|size| size.id);
         let messages = Entity::find()
             .filter(Column::Id.is_in(ids))
             .order_by_asc(order)
@@ -177,6 +188,30 @@ impl Store {
             has_more: sizes.len() > fitting,
         })
     }
+}
+
+/// How much text a message has.
+#[derive(FromQueryResult)]
+struct Size {
+    id: MessageId,
+    revision: i64,
+    content_bytes: i64,
+}
+
+/// How many of the first messages fit the limits; one fits always.
+fn fitting(sizes: &[Size], limit: u64, budget_bytes: usize) -> usize {
+    let mut left = budget_bytes;
+    sizes
+        .iter()
+        .take(usize::try_from(limit).unwrap_or(usize::MAX))
+        .enumerate()
+        .take_while(|(place, size)| {
+            let bytes = usize::try_from(size.content_bytes).unwrap_or(usize::MAX);
+            let fits = bytes <= left;
+            left = left.saturating_sub(bytes);
+            *place == 0 || fits
+        })
+        .count()
 }
 
 impl Tx {
@@ -197,19 +232,13 @@ impl Tx {
         Ok(Entity::find_by_id(id).one(self.connection()).await?)
     }
 
-    /// The first message of a role in a chat.
+    /// The message that a chat began with, deleted or not.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn first_message(
-        &self,
-        chat: ChatId,
-        role: Role,
-    ) -> Result<Option<Model>, StoreError> {
+    pub async fn first_message(&self, chat: ChatId) -> Result<Option<Model>, StoreError> {
         Ok(Entity::find()
             .filter(Column::ChatId.eq(chat))
-            .filter(Column::Role.eq(role))
-            .filter(Column::DeletedAt.is_null())
             .order_by_asc(Column::Sequence)
             .one(self.connection())
             .await?)

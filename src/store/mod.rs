@@ -76,12 +76,6 @@ impl Store {
         Ok(())
     }
 
-    /// `SQLite 3.51.3` or `PostgreSQL`.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        self.dialect.name()
-    }
-
     /// Whether any request found `running` at start must be of a process that has ended.
     #[must_use]
     pub fn is_single_process(&self) -> bool {

@@ -72,14 +72,6 @@ impl Tx {
         Ok(())
     }
 
-    /// The request for a message as this transaction sees it.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn request(&self, id: RequestId) -> Result<Option<Model>, StoreError> {
-        Ok(Entity::find_by_id(id).one(self.connection()).await?)
-    }
-
     /// Takes the oldest queued request whose chat is free, and turns it `running` under the lease.
     /// None if there is none. Of one chat's requests the earliest goes first.
     ///

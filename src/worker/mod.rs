@@ -53,7 +53,7 @@ impl Worker {
             let pause = match self.pass(&stop, &mut scanned).await {
                 Ok(()) => self.settings.scan_interval,
                 Err(error) => {
-                    tracing::error!(%error, "the queue could not be read");
+                    tracing::error!(%error, "a pass of the worker failed");
                     PAUSE_AFTER_ERROR
                 }
             };

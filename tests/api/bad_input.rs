@@ -35,6 +35,8 @@ on_both_databases! {
         let long = "9".repeat(400);
         let cases = [
             ("/nowhere".to_owned(), 404, "no-such-page"),
+            ("/assets/%ff".to_owned(), 400, "malformed-request"),
+            ("/problems/%ff".to_owned(), 400, "malformed-request"),
             ("/chat/not-a-uuid".to_owned(), 400, "malformed-uuid"),
             (format!("/chat/{}", Uuid::now_v7().simple()), 400, "malformed-uuid"),
             (format!("/chat/{unknown}"), 404, "chat-not-found"),
@@ -94,6 +96,7 @@ on_both_databases! {
             (json, big.as_str(), 413, "body-too-large"),
             (form, "message=", 422, "invalid-field"),
             (form, "", 422, "invalid-field"),
+            (form, "message=%ff%fe", 400, "malformed-request"),
             (form, "message=a&message=b", 422, "invalid-field"),
             ("text/plain", "hello", 415, "unsupported-media-type"),
             ("multipart/form-data; boundary=x", "--x--", 415, "unsupported-media-type"),

@@ -31,6 +31,36 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn a_repeated_create_loses_no_words(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let uuid = Uuid::now_v7().to_string();
+        app.post("/chat/create", &json!({"uuid": uuid})).await.expect(201);
+        let with_words = json!({"uuid": uuid, "message": "Hello"});
+        let sent = app.post("/chat/create", &with_words).await.expect(201).json();
+        assert_eq!(sent["message"]["content"], "Hello", "the chat was empty: it is sent");
+        let again = app.post("/chat/create", &with_words).await.expect(201).json();
+        assert_eq!(again["message"]["uuid"], sent["message"]["uuid"], "sent once");
+        let others = json!({"uuid": uuid, "message": "Something else"});
+        let refused = app.post("/chat/create", &others).await.expect(409).json();
+        assert_eq!(refused["type"], "/problems/uuid-taken");
+        app.stop().await;
+    }
+
+    async fn a_chat_can_be_changed_and_deleted_in_html(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let chat = app.create_chat().await;
+        let path = format!("/chat/{chat}");
+        let changed = app
+            .request(Method::PATCH, &path, |r| r.header("hx-request", "true").form(&[("title", "A <new> name")]))
+            .await
+            .expect(200);
+        assert!(changed.text.starts_with("<main") && changed.text.contains("A &#60;new&#62; name"), "{}", changed.text);
+        let gone = app.request(Method::DELETE, &path, |r| r.header("hx-request", "true")).await.expect(200);
+        assert_eq!(gone.header("hx-push-url"), "/");
+        assert!(gone.text.contains("class=\"home\""), "{}", gone.text);
+        app.stop().await;
+    }
+
     async fn two_creates_at_once_make_one_chat_and_one_message(kind: Kind) {
         let app = TestApp::start(kind, Upstream::echo().await).await;
         let uuid = Uuid::now_v7().to_string();

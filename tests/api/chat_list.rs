@@ -46,6 +46,20 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn the_list_in_html_leads_on_to_its_next_page(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        for title in ["oldest", "middle", "newest"] {
+            app.post("/chat/create", &serde_json::json!({"title": title})).await.expect(201);
+        }
+        let first = app.get_fragment("/chat/list?limit=2").await.expect(200).text;
+        assert!(first.contains("newest") && first.contains("middle") && !first.contains("oldest"), "{first}");
+        let next = first.split('"').find(|part| part.starts_with("/chats?cursor=")).unwrap();
+        let second = app.get_page(next).await.expect(200).text;
+        assert!(second.starts_with("<!doctype html>") && second.contains("oldest"), "{second}");
+        assert!(!second.contains("middle") && !second.contains("/chats?cursor="), "{second}");
+        app.stop().await;
+    }
+
     async fn a_cursor_that_is_none_is_refused(kind: Kind) {
         let app = TestApp::start(kind, Upstream::echo().await).await;
         app.get("/chat/list?cursor=yesterday").await.expect(400);

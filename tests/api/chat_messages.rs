@@ -175,6 +175,55 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn changes_behind_a_long_answer_are_told_too(kind: Kind) {
+        let gate = CancellationToken::new();
+        let long = Script::stream().say(["x"]).wait(&gate).say(vec!["y".repeat(1_000); 300]).finish();
+        let app = TestApp::start(kind, Upstream::scripted([long, Script::answer(["short"])]).await).await;
+        let chat = app.create_chat().await;
+        let first = app.send(&chat, "one").await;
+        let answer = app.answer_to(&chat, &first).await;
+        let second = app.send(&chat, "two").await;
+        let seen = app.get(&format!("/chat/{chat}/messages")).await.json();
+        assert_eq!(uuids(&seen), [first.as_str(), answer.as_str(), second.as_str()]);
+        gate.cancel();
+        app.settle().await;
+        let (mut poll, mut rounds, mut told) = (seen, 0, Vec::new());
+        loop {
+            let (cursor, revision) = (poll["last_uuid"].as_str().unwrap().to_owned(), poll["revision"].clone());
+            poll = app.get(&format!("/chat/{chat}/messages/{cursor}?revision={revision}")).await.expect(200).json();
+            told.extend(poll["messages"].as_array().unwrap().clone());
+            rounds += 1;
+            assert!(rounds < 10, "the poll makes no progress: {}", poll["revision"]);
+            if poll["has_more"] == false {
+                break;
+            }
+        }
+        let status = |uuid: &str| told.iter().rev().find(|m| m["uuid"] == uuid).map(|m| m["status"].clone());
+        assert_eq!(status(&answer), Some(json!("completed")));
+        assert_eq!(status(&second), Some(json!("completed")));
+        assert!(told.iter().any(|m| m["content"] == "short"), "the second answer came too");
+        app.stop().await;
+    }
+
+    async fn a_message_behind_a_long_live_answer_comes_whole(kind: Kind) {
+        let gate = CancellationToken::new();
+        let long = Script::stream().say(vec!["y".repeat(1_000); 300]).wait(&gate).finish();
+        let app = TestApp::start(kind, Upstream::scripted([long, Script::answer(["short"])]).await).await;
+        let chat = app.create_chat().await;
+        let first = app.send(&chat, "one").await;
+        let answer = app.answer_to(&chat, &first).await;
+        app.read_until(&answer, &"y".repeat(300_000)).await;
+        let second = app.send(&chat, "two").await;
+        let poll = app.get(&format!("/chat/{chat}/messages/{first}")).await.expect(200).json();
+        assert_eq!((uuids(&poll), &poll["has_more"]), (vec![answer.clone()], &json!(true)));
+        assert_eq!(poll["messages"][0]["content"].as_str().unwrap().len(), 256 * 1024);
+        let rest = app.get(&format!("/chat/{chat}/messages/{answer}")).await.expect(200).json();
+        assert_eq!((uuids(&rest), &rest["has_more"]), (vec![second], &json!(false)));
+        assert_eq!(rest["messages"][0]["content"], "two");
+        gate.cancel();
+        app.stop().await;
+    }
+
     async fn every_answer_is_complete(kind: Kind) {
         let app = TestApp::start(kind, Upstream::echo().await).await;
         let (chat, answer, _) = app.ask("one").await;

@@ -96,9 +96,10 @@ on_both_databases! {
         let app = TestApp::start(kind, Upstream::echo().await).await;
         let (chat, answer, _) = app.ask("one").await;
         let revision = app.get(&format!("/chat/{chat}")).await.json()["revision"].as_i64().unwrap();
-        app.request(Method::DELETE, &format!("/chat/message/{answer}"), |r| r.header("hx-request", "true"))
+        let deleted = app.request(Method::DELETE, &format!("/chat/message/{answer}"), |r| r.header("hx-request", "true"))
             .await
             .expect(200);
+        assert_eq!((deleted.text.as_str(), deleted.header("cache-control")), ("", "no-store"));
         let poll = app.get_fragment(&format!("/chat/{chat}/messages/{answer}?revision={revision}")).await.expect(200);
         assert!(poll.text.contains(&format!("<li id=\"message-{answer}\" hx-swap-oob=\"delete\">")), "{}", poll.text);
         app.stop().await;

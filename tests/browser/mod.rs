@@ -32,7 +32,7 @@ async fn from_typing_to_the_finished_answer() {
 
     // The chat has an address of its own, and the answer grows before our eyes.
     eventually("the first words", async || {
-        (browser.text_of(PENDING).await.trim_end() == "**Half of").then_some(())
+        (browser.text_of(PENDING).await == "**Half of").then_some(())
     })
     .await;
     let path = browser.page.current_url().await.unwrap().path().to_owned();
@@ -123,14 +123,14 @@ async fn a_reload_and_a_second_tab_go_on_in_mid_answer() {
     let browser = Browser::open().await;
     let url = format!("{}/chat/{chat}", app.base);
     browser.page.goto(&url).await.unwrap();
-    assert_eq!(browser.text_of(PENDING).await.trim_end(), "one");
+    assert_eq!(browser.text_of(PENDING).await, "one");
     browser.page.refresh().await.unwrap();
-    assert_eq!(browser.text_of(PENDING).await.trim_end(), "one");
+    assert_eq!(browser.text_of(PENDING).await, "one");
     let first = browser.page.window().await.unwrap();
     let tab = browser.page.new_window(true).await.unwrap();
     browser.page.switch_to_window(tab.handle).await.unwrap();
     browser.page.goto(&url).await.unwrap();
-    assert_eq!(browser.text_of(PENDING).await.trim_end(), "one");
+    assert_eq!(browser.text_of(PENDING).await, "one");
     gate.cancel();
     assert_eq!(browser.text_of(FINISHED).await, "one two");
     browser.page.switch_to_window(first).await.unwrap();
@@ -227,7 +227,7 @@ async fn a_server_that_went_away_is_missed_and_welcomed_back() {
         .goto(&format!("{}/chat/{chat}", app.base))
         .await
         .unwrap();
-    assert_eq!(browser.text_of(PENDING).await.trim_end(), "shown");
+    assert_eq!(browser.text_of(PENDING).await, "shown");
     app.shut_down().await;
     let said = browser.text_of("[data-offline] .offline").await;
     assert!(said.contains("cannot be reached"), "{said}");
@@ -237,6 +237,26 @@ async fn a_server_that_went_away_is_missed_and_welcomed_back() {
         .await;
     assert!(reason.contains("What it had written was kept"), "{reason}");
     assert_eq!(browser.count("[data-offline]").await, 0);
+    browser.close().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn enter_twice_sends_once() {
+    let app = TestApp::start(Kind::Sqlite, Upstream::echo().await).await;
+    let browser = Browser::open().await;
+    browser.page.goto(&app.base).await.unwrap();
+    browser.type_into("#message", "Hello\u{E007}\u{E007}").await;
+    assert_eq!(browser.text_of(FINISHED).await, "You said: Hello");
+    browser.type_into("#message", "Again\u{E007}\u{E007}").await;
+    eventually("the second answer", async || {
+        (browser.count(FINISHED).await == 2).then_some(())
+    })
+    .await;
+    let chats = app.get("/chat/list").await.json();
+    assert_eq!(chats["chats"].as_array().unwrap().len(), 1);
+    let chat = chats["chats"][0]["uuid"].as_str().unwrap().to_owned();
+    assert_eq!(app.messages(&chat).await.len(), 4);
     browser.close().await;
     app.stop().await;
 }

@@ -69,6 +69,8 @@ failures! {
         => "provider_rate_limited", "asked too often", kept "";
     the_request_is_refused: Script::json(400, &json!({"error": {"message": "context too long"}}))
         => "provider_refused", "context too long", kept "";
+    the_reason_cannot_be_stored_as_it_is: Script::json(400, &json!({"error": {"message": "a\u{0}b"}}))
+        => "provider_refused", "a\u{FFFD}b", kept "";
     the_server_fails: Script::json(503, &json!({"error": "overloaded"}))
         => "provider_error", "status 503", kept "";
     an_error_comes_after_a_200: Script::json(200, &json!({"error": {"message": "out of memory"}}))
@@ -76,7 +78,7 @@ failures! {
     an_error_comes_in_mid_stream: Script::stream().say(["so far "]).raw("data: {\"error\": {\"message\": \"GPU lost\"}}\n\n")
         => "provider_error", "GPU lost", kept "so far ";
     nothing_comes_at_all: Script::stream().stall()
-        => "provider_stalled", "sent nothing", kept "";
+        => "provider_stalled", "sent nothing for 0.4 s", kept "";
     the_stream_stalls: Script::stream().say(["so far "]).stall()
         => "provider_stalled", "sent nothing for 0.3 s", kept "so far ";
     the_connection_breaks: Script::stream().say(["so ", "far "]).cut()
@@ -148,4 +150,25 @@ on_both_databases! {
         }
         app.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_is_finished_does_not_wait_for_a_server_that_goes_on_talking() {
+    let pings = vec![": ping\n\n"; 400];
+    let mut script = Script::stream().say(["whole"]).raw(finish("stop"));
+    for ping in pings {
+        script = script.raw(ping);
+    }
+    let script = script.paced(std::time::Duration::from_millis(50)).stall();
+    let app = TestApp::start(
+        crate::support::database::Kind::Sqlite,
+        Upstream::scripted([script]).await,
+    )
+    .await;
+    let (_, _, reader) = app.ask("one").await;
+    assert_eq!(
+        (reader.status.as_str(), reader.text.as_str()),
+        ("completed", "whole")
+    );
+    app.stop().await;
 }

@@ -196,16 +196,11 @@ async fn a_database_that_is_not_there_is_named_without_its_password() {
 }
 
 #[tokio::test]
-async fn the_log_comes_as_json_when_asked_for() {
+async fn the_log_has_the_request_id_and_comes_as_json_when_asked_for() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(
-        dir.path(),
-        &[("POLLEN_LOG__FORMAT", "json"), ("RUST_LOG", "pollen=debug")],
-    )
-    .await;
-    let base = server.base.clone();
-    http_client()
-        .get(format!("{base}/chat/x"))
+    let server = Server::start(dir.path(), &[("POLLEN_LOG__FORMAT", "json")]).await;
+    let request = http_client().post(format!("{}/chat/create", server.base));
+    request
         .header("x-request-id", "find-me")
         .send()
         .await
@@ -219,4 +214,58 @@ async fn the_log_comes_as_json_when_asked_for() {
         .iter()
         .any(|line| line["span"]["request_id"] == "find-me");
     assert!(found, "{log}");
+}
+
+#[tokio::test]
+async fn a_request_in_flight_is_answered_before_the_end() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[]).await;
+    let address = server.base.trim_start_matches("http://").to_owned();
+    let mut slow = tokio::net::TcpStream::connect(&address).await.unwrap();
+    let body = json!({"title": "Just in time"}).to_string();
+    let head = format!(
+        "POST /chat/create HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    // The server says that it waits for the body: the request is in flight.
+    let mut go_on = [0; 25];
+    slow.read_exact(&mut go_on).await.unwrap();
+    assert!(go_on.starts_with(b"HTTP/1.1 100 Continue"));
+    let ended = tokio::spawn(server.terminate("-TERM"));
+    eventually("nobody is let in any more", async || {
+        tokio::net::TcpStream::connect(&address)
+            .await
+            .is_err()
+            .then_some(())
+    })
+    .await;
+    slow.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.contains("HTTP/1.1 201") && answer.contains("Just in time"),
+        "{answer}"
+    );
+    let (status, log) = ended.await.unwrap();
+    assert!(status.success(), "{log}");
+}
+
+#[tokio::test]
+async fn an_end_that_takes_too_long_is_cut_short() {
+    use tokio::io::AsyncWriteExt;
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), &[("POLLEN_SHUTDOWN__LIMIT_MS", "600")]).await;
+    let address = server.base.trim_start_matches("http://").to_owned();
+    let mut slow = tokio::net::TcpStream::connect(&address).await.unwrap();
+    slow.write_all(b"POST /chat/create HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
+        .await
+        .unwrap();
+    let ended = tokio::time::timeout(
+        std::time::Duration::from_secs(10),
+        server.terminate("-TERM"),
+    )
+    .await;
+    assert!(ended.expect("it ends within its limit").0.success());
 }

@@ -170,6 +170,20 @@ fn a_secret_is_never_quoted_back() {
     );
     let url = from_variables(&[("POLLEN_DATABASE_URL", "mysql://me:hunter2@db/x")]).unwrap_err();
     assert!(!url.contains("hunter2"), "{url}");
+    let asked = from_variables(&[(
+        "POLLEN_DATABASE_URL",
+        "postgres://db/x?user=me&password=hunter2",
+    )])
+    .unwrap();
+    assert_eq!(
+        asked.database_name(),
+        "postgres://db/x?user=me&password=********"
+    );
+    let broken = from_file("[openai]\napi_key = sk-planted\n").unwrap_err();
+    assert!(
+        broken.contains("line 2") && !broken.contains("planted"),
+        "{broken}"
+    );
 }
 
 #[test]

@@ -124,3 +124,18 @@ async fn more_connections_than_the_limit_wait_and_are_served() {
     assert!(text.starts_with("HTTP/1.0 200"), "{text}");
     app.stop().await;
 }
+
+#[tokio::test]
+async fn a_client_that_never_asks_is_let_go_of() {
+    let settings = [("limits.header_timeout_ms", "200")];
+    let app = TestApp::start_with(Kind::Sqlite, Upstream::echo().await, &settings).await;
+    for greeting in ["", "P", "PRI * HTTP/2.0\r\n"] {
+        let mut silent = connect(&app).await;
+        silent.write_all(greeting.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let closed =
+            tokio::time::timeout(Duration::from_secs(10), silent.read_to_end(&mut rest)).await;
+        assert!(closed.is_ok(), "closed after {greeting:?}");
+    }
+    app.stop().await;
+}

@@ -58,7 +58,15 @@ impl TestApp {
 
     /// With these keys of the configuration set.
     pub async fn start_with(kind: Kind, upstream: Upstream, settings: &[(&str, &str)]) -> Self {
-        let database = Database::create(kind).await;
+        Self::start_on(Database::create(kind).await, upstream, settings).await
+    }
+
+    /// On a database that is there already.
+    pub async fn start_on(
+        database: Database,
+        upstream: Upstream,
+        settings: &[(&str, &str)],
+    ) -> Self {
         let settings = settings
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
@@ -205,13 +213,21 @@ impl TestApp {
         sent["message"]["uuid"].as_str().unwrap().to_owned()
     }
 
-    /// All messages of a chat.
+    /// All messages of a chat, page by page.
     pub async fn messages(&self, chat: &str) -> Vec<Value> {
-        let answer = self
-            .get(&format!("/chat/{chat}/messages"))
-            .await
-            .expect(200);
-        answer.json()["messages"].as_array().unwrap().clone()
+        let (mut messages, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self
+                .get(&format!("/chat/{chat}/messages/{cursor}"))
+                .await
+                .expect(200)
+                .json();
+            messages.extend(page["messages"].as_array().unwrap().clone());
+            if page["has_more"] == false {
+                return messages;
+            }
+            page["last_uuid"].as_str().unwrap().clone_into(&mut cursor);
+        }
     }
 
     /// Waits for the answer to a message to appear; its UUID.

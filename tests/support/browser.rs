@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::app::eventually;
+
 const MISSING: &str = "the browser is missing: install Debian's packages `chromium` and `chromium-driver` (./scripts/test.sh does)";
 
 /// How long to wait for something to show.
@@ -81,17 +83,14 @@ impl Browser {
         }
     }
 
-    /// Waits until there is such an element; its text.
+    /// Waits until there is such an element that says something; its text. Looked up and read in
+    /// one go, for the page may replace the element at any time.
     pub async fn text_of(&self, css: &str) -> String {
-        self.page
-            .wait()
-            .at_most(PATIENCE)
-            .for_element(Locator::Css(css))
-            .await
-            .unwrap_or_else(|error| panic!("{css}: {error}"))
-            .text()
-            .await
-            .unwrap()
+        let script = format!("document.querySelector({css:?})?.innerText.trim() || null");
+        eventually(css, async || {
+            self.evaluate(&script).await.as_str().map(str::to_owned)
+        })
+        .await
     }
 
     pub async fn count(&self, css: &str) -> usize {

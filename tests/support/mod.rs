@@ -6,6 +6,7 @@ pub mod client;
 pub mod database;
 pub mod postgres;
 pub mod process;
+pub mod proxy;
 pub mod upstream;
 
 pub use app::{Answer, TestApp};

@@ -2,12 +2,13 @@
 //! carry a hash of their contents (`?v=`), so that a browser may keep them for ever.
 
 use axum::Router;
-use axum::extract::{Path, RawQuery};
+use axum::extract::RawQuery;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::http::AppState;
+use crate::http::extract::NamePath;
 use crate::http::problem::Problem;
 use crate::http::view::assets::{Assets, fingerprint};
 
@@ -18,7 +19,7 @@ pub(super) fn router() -> Router<AppState> {
     Router::new().route("/assets/{file}", get(asset))
 }
 
-async fn asset(Path(file): Path<String>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn asset(NamePath(file): NamePath, RawQuery(query): RawQuery) -> Result<Response, Problem> {
     let asset = Assets::get(&file).ok_or_else(Problem::no_such_page)?;
     let kind = asset.metadata.mimetype().to_owned();
     let kind = HeaderValue::from_str(&kind).map_err(|error| Problem::internal(&error))?;

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::get;
 use entity::chat_message::Status;
 
@@ -49,7 +49,7 @@ async fn delete(
     match form {
         Form::Json => Ok(reply::no_content()),
         // HTMX swaps nothing on a 204; the empty fragment takes the message's place.
-        Form::Fragment | Form::Page => Ok(StatusCode::OK.into_response()),
+        Form::Fragment | Form::Page => Ok(reply::empty()),
     }
 }
 

@@ -1,14 +1,13 @@
 //! `GET /problems/{slug}`: what a problem's `type` points to.
 
 use axum::Router;
-use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 use serde_json::json;
 
 use crate::http::AppState;
-use crate::http::extract::Form;
+use crate::http::extract::{Form, NamePath};
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 use crate::http::view::problem::KindPage;
@@ -17,7 +16,7 @@ pub(super) fn router() -> Router<AppState> {
     Router::new().route("/problems/{slug}", get(explain))
 }
 
-async fn explain(form: Form, Path(slug): Path<String>) -> Result<Response, Problem> {
+async fn explain(form: Form, NamePath(slug): NamePath) -> Result<Response, Problem> {
     let kind = Kind::ALL
         .into_iter()
         .find(|kind| kind.slug() == slug)

@@ -1,5 +1,6 @@
 //! What is answered: one typed view per route, which serialises to JSON and has HTML twins whose
-//! templates stand in `../templates`. Each HTML view has a `sample()`, from which a test renders it.
+//! templates stand in `../templates`. Those that
+//! a page is made of are rendered in tests from a `sample()`.
 
 pub mod assets;
 pub mod chat;

@@ -1,5 +1,7 @@
 //! The attributes of an element that polls.
 
+use crate::model::hint::{AT_ONCE_MS, FLOWING_MS};
+
 /// An address to poll, and when.
 #[derive(Clone, Debug)]
 pub struct Poller {
@@ -12,10 +14,11 @@ impl Poller {
         Self { url, after_ms }
     }
 
-    /// The value of `hx-trigger`: at once, or every so often.
+    /// The value of `hx-trigger`: every so often, or at once and then every so often, should the
+    /// first poll be lost.
     pub fn trigger(&self) -> String {
         match self.after_ms {
-            0 => "load".to_owned(),
+            AT_ONCE_MS => format!("load, every {FLOWING_MS}ms"),
             ms => format!("every {ms}ms"),
         }
     }
