@@ -7,9 +7,10 @@ use entity::{chat, chat_message, llm_request};
 
 use super::{Chats, Claimed};
 use crate::model::failure::{Failure, FailureCode};
+use crate::model::position::Edition;
 use crate::model::text::storable;
 use crate::provider::Usage;
-use crate::store::{Advance, Finish, RequestEnd, StoreError};
+use crate::store::{Advance, Finish, RequestEnd, StoreError, Tx};
 
 /// Waits between the tries to store an answer: doubled from the first to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -44,17 +45,11 @@ impl Finished {
         }
     }
 
-    fn statuses(&self) -> (chat_message::Status, llm_request::Status) {
+    fn status(&self) -> llm_request::Status {
         match self.end {
-            End::Completed => (
-                chat_message::Status::Completed,
-                llm_request::Status::Completed,
-            ),
-            End::Failed(_) => (chat_message::Status::Failed, llm_request::Status::Failed),
-            End::Cancelled => (
-                chat_message::Status::Cancelled,
-                llm_request::Status::Cancelled,
-            ),
+            End::Completed => llm_request::Status::Completed,
+            End::Failed(_) => llm_request::Status::Failed,
+            End::Cancelled => llm_request::Status::Cancelled,
         }
     }
 
@@ -76,7 +71,7 @@ impl Chats {
         loop {
             match self.store_end(claimed, &finished).await {
                 Ok(true) => {
-                    let end = finished.statuses().1;
+                    let end = finished.status();
                     tracing::info!(
                         ?end,
                         output_tokens = finished.usage.output_tokens,
@@ -112,11 +107,9 @@ impl Chats {
     /// Whether the request was still this attempt's to end.
     async fn store_end(&self, claimed: &Claimed, finished: &Finished) -> Result<bool, StoreError> {
         let (text, first_token_at) = claimed.live.seal();
-        let (text, now) = (&text, self.clock.now());
-        let (message_status, request_status) = finished.statuses();
-        let request = &claimed.request;
+        let (text, request) = (&text, &claimed.request);
         let end = &RequestEnd {
-            status: request_status,
+            status: finished.status(),
             model: finished.model.as_deref().map(stored),
             provider: Some(self.provider.name().to_owned()),
             finish_reason: finished.finish_reason.as_deref().map(stored),
@@ -124,40 +117,59 @@ impl Chats {
             output_tokens: finished.usage.output_tokens,
             error: finished.error(),
             first_token_at,
-            now,
+            now: self.clock.now(),
         };
         self.store
             .tx(|tx| async move {
-                if !tx
-                    .end_request(request.id, request.attempt, end.clone())
-                    .await?
-                {
-                    return Ok(false);
-                }
-                let advance = Advance {
-                    messages: 0,
-                    status: Some(chat::Status::WaitingForUser),
-                    now,
-                };
-                let chat = tx.advance_chat(request.chat_id, advance).await?;
-                let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
-                let finish = Finish {
-                    status: message_status,
-                    content: text.clone(),
-                    edition: request.edition,
-                    error: end.error.clone(),
-                    revision: chat.revision,
-                    now,
-                };
-                if !tx.finish_message(claimed.live.ids.message, finish).await? {
-                    return Err(StoreError::Missing {
-                        what: "pending answer",
-                    });
-                }
-                Ok(true)
+                let edition = Edition::from_stored(request.edition);
+                end_answer(&tx, request, end, text, edition).await
             })
             .await
     }
+}
+
+/// Ends a request, its answer and the chat's turn together, if the request is still this
+/// attempt's to end. Whether it was.
+pub(super) async fn end_answer(
+    tx: &Tx,
+    request: &llm_request::Model,
+    end: &RequestEnd,
+    text: &str,
+    edition: Edition,
+) -> Result<bool, StoreError> {
+    if !tx
+        .end_request(request.id, request.attempt, end.clone())
+        .await?
+    {
+        return Ok(false);
+    }
+    let advance = Advance {
+        messages: 0,
+        status: Some(chat::Status::WaitingForUser),
+        now: end.now,
+    };
+    let chat = tx.advance_chat(request.chat_id, advance).await?;
+    let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
+    let finish = Finish {
+        status: match end.status {
+            llm_request::Status::Completed => chat_message::Status::Completed,
+            llm_request::Status::Cancelled => chat_message::Status::Cancelled,
+            _ => chat_message::Status::Failed,
+        },
+        content: text.to_owned(),
+        edition: edition.to_stored(),
+        error: end.error.clone(),
+        revision: chat.revision,
+        now: end.now,
+    };
+    let is_answered = match request.assistant_message_id {
+        Some(answer) => tx.finish_message(answer, finish).await?,
+        None => false,
+    };
+    if !is_answered {
+        tracing::warn!(request = %request.id, "the request had no pending answer to end");
+    }
+    Ok(true)
 }
 
 /// What the model's server said of itself, as it can be stored.

@@ -1,12 +1,13 @@
 //! Rescue: requests that say `running` although nobody runs them any more are ended as failed,
 //! and what their ledger holds is kept. Nothing stays pending for ever.
 
-use entity::{chat, chat_message, llm_request};
+use entity::llm_request;
 
 use super::Chats;
+use super::finish::end_answer;
 use crate::model::failure::{Failure, FailureCode};
 use crate::model::position::Edition;
-use crate::store::{Advance, Finish, RequestEnd, StoreError};
+use crate::store::{RequestEnd, StoreError};
 
 /// Requests rescued in one go.
 const BATCH: u64 = 100;
@@ -78,51 +79,31 @@ impl Chats {
 
     async fn end_abandoned(&self, request: &llm_request::Model) -> Result<bool, StoreError> {
         let text = &self.store.ledger_text(request.id, request.edition).await?;
-        let now = self.clock.now();
         let failure = Failure::new(
             FailureCode::Interrupted,
             "The server stopped while it was writing this answer. What it had written was kept.",
         );
-        let error = &(failure.code, failure.message);
+        let end = &RequestEnd {
+            status: llm_request::Status::Failed,
+            model: request.model.clone(),
+            provider: request.provider.clone(),
+            finish_reason: None,
+            input_tokens: None,
+            output_tokens: None,
+            error: Some((failure.code, failure.message)),
+            first_token_at: request.first_token_at,
+            now: self.clock.now(),
+        };
         // The text may be shorter than what a client has seen: up to one flush interval of it
         // lived in memory alone. A new edition tells such a client to replace what it has.
-        let edition = Edition::from_stored(request.edition).next().to_stored();
+        let edition = Edition::from_stored(request.edition).next();
         self.store
             .tx(|tx| async move {
-                let end = RequestEnd {
-                    status: llm_request::Status::Failed,
-                    model: request.model.clone(),
-                    provider: request.provider.clone(),
-                    finish_reason: None,
-                    input_tokens: None,
-                    output_tokens: None,
-                    error: Some(error.clone()),
-                    first_token_at: request.first_token_at,
-                    now,
-                };
-                if !tx.end_request(request.id, request.attempt, end).await? {
-                    return Ok(false);
+                let ended = end_answer(&tx, request, end, text, edition).await?;
+                if ended {
+                    tx.purge_ledger(&[request.id]).await?;
                 }
-                let advance = Advance {
-                    messages: 0,
-                    status: Some(chat::Status::WaitingForUser),
-                    now,
-                };
-                let chat = tx.advance_chat(request.chat_id, advance).await?;
-                let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
-                if let Some(answer) = request.assistant_message_id {
-                    let finish = Finish {
-                        status: chat_message::Status::Failed,
-                        content: text.clone(),
-                        edition,
-                        error: Some(error.clone()),
-                        revision: chat.revision,
-                        now,
-                    };
-                    tx.finish_message(answer, finish).await?;
-                }
-                tx.purge_ledger(&[request.id]).await?;
-                Ok(true)
+                Ok(ended)
             })
             .await
     }

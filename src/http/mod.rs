@@ -16,6 +16,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::middleware::{from_fn, from_fn_with_state};
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::chat::Chats;
@@ -60,9 +61,13 @@ pub fn router(chats: Arc<Chats>, limits: HttpLimits) -> Router {
         .merge(routes::router())
         .fallback(|| async { Problem::no_such_page() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
-        .layer(DefaultBodyLimit::max(limits.body_bytes))
-        .layer(CatchPanicLayer::custom(|_| problem::after_panic()))
-        .layer(from_fn(dress::dress))
-        .layer(from_fn_with_state(load, load::count))
+        .layer(
+            // Outermost first.
+            ServiceBuilder::new()
+                .layer(from_fn_with_state(load, load::count))
+                .layer(from_fn(dress::dress))
+                .layer(CatchPanicLayer::custom(|_| problem::after_panic()))
+                .layer(DefaultBodyLimit::max(limits.body_bytes)),
+        )
         .with_state(state)
 }

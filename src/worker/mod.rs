@@ -53,7 +53,7 @@ impl Worker {
             let pause = match self.pass(&stop, &mut scanned).await {
                 Ok(()) => self.settings.scan_interval,
                 Err(error) => {
-                    tracing::error!(%error, "a pass of the worker failed");
+                    tracing::error!(%error, "no request could be claimed");
                     PAUSE_AFTER_ERROR
                 }
             };
@@ -75,7 +75,10 @@ impl Worker {
     ) -> Result<(), crate::store::StoreError> {
         if scanned.elapsed() >= self.settings.scan_interval {
             *scanned = Instant::now();
-            self.chats.rescue(Abandoned::LeaseExpired).await?;
+            // What cannot be rescued must not keep the rest from being answered.
+            if let Err(error) = self.chats.rescue(Abandoned::LeaseExpired).await {
+                tracing::error!(%error, "the rescue failed");
+            }
         }
         while let Some(slot) = self.slot(stop).await {
             let Some(claimed) = self.chats.claim().await? else {
