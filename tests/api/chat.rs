@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::support::{Script, TestApp, Upstream, app::eventually, masked};
+use crate::support::app::{PATIENCE, eventually};
+use crate::support::{Script, TestApp, Upstream, masked};
 
 on_both_databases! {
     async fn a_chat_can_be_created_without_a_word(kind: Kind) {
@@ -131,13 +132,16 @@ on_both_databases! {
     async fn deleting_a_chat_stops_its_answer_and_hangs_up_on_the_model(kind: Kind) {
         let gate = CancellationToken::new();
         let script = Script::stream().say(["half an "]).wait(&gate).say(["answer"]).finish();
-        let app = TestApp::start(kind, Upstream::scripted([script]).await).await;
+        // Nothing but the deletion ends the call.
+        let settings = [("upstream.stall_timeout_ms", "3600000")];
+        let app = TestApp::start_with(kind, Upstream::scripted([script]).await, &settings).await;
         let chat = app.create_chat().await;
         let message = app.send(&chat, "Hello").await;
         let answer = app.answer_to(&chat, &message).await;
         app.read_until(&answer, "half an ").await;
         app.delete(&format!("/chat/{chat}")).await.expect(204);
-        app.upstream.received()[0].gone.cancelled().await;
+        let gone = app.upstream.received()[0].gone.clone();
+        tokio::time::timeout(PATIENCE, gone.cancelled()).await.expect("the connection is closed");
         eventually("the live answer is forgotten", async || {
             let poll = app.get(&format!("/chat/message/{answer}/tokens/0")).await;
             (poll.status == 404).then_some(())
