@@ -101,7 +101,7 @@ impl Kind {
             ),
             Self::InvalidField => (
                 "invalid-field",
-                "A field has a value that is not taken",
+                "This cannot be taken as it is",
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "The detail names the field and the rule.",
             ),

@@ -200,6 +200,13 @@ async fn a_message_that_is_not_taken_stays_in_the_box_with_the_reason() {
             .await,
         "This is longer than twenty bytes"
     );
+    // Once it is short enough it goes, and the complaint with it.
+    browser
+        .evaluate("document.getElementById('message').value = ''")
+        .await;
+    browser.type_into("#message", "Short enough\u{E007}").await;
+    assert_eq!(browser.text_of(FINISHED).await, "You said: Short enough");
+    assert_eq!(browser.count(".problem").await, 0);
     browser.close().await;
     app.stop().await;
 }

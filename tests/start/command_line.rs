@@ -196,24 +196,53 @@ async fn a_database_that_is_not_there_is_named_without_its_password() {
 }
 
 #[tokio::test]
-async fn the_log_has_the_request_id_and_comes_as_json_when_asked_for() {
+async fn the_log_follows_requests_and_answers_and_comes_as_json_when_asked_for() {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), &[("POLLEN_LOG__FORMAT", "json")]).await;
-    let request = http_client().post(format!("{}/chat/create", server.base));
-    request
+    let variables = [("POLLEN_LOG__FORMAT", "json"), ("POLLEN_DEMO__TOKENS", "1")];
+    let server = Server::start(dir.path(), &variables).await;
+    let client = http_client();
+    let created: serde_json::Value = client
+        .post(format!("{}/chat/create", server.base))
         .header("x-request-id", "find-me")
+        .json(&json!({"message": "Hello"}))
         .send()
         .await
+        .unwrap()
+        .json()
+        .await
         .unwrap();
+    let poll = format!("{}{}", server.base, created["poll_url"].as_str().unwrap());
+    eventually("the answer ends", async || {
+        let poll: serde_json::Value = client
+            .get(&poll)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        (poll["messages"][0]["status"] == "completed").then_some(())
+    })
+    .await;
     let (_, log) = server.terminate("-TERM").await;
     let lines: Vec<serde_json::Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let found = lines
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["span"]["request_id"] == "find-me"),
+        "{log}"
+    );
+    let answered = lines
         .iter()
-        .any(|line| line["span"]["request_id"] == "find-me");
-    assert!(found, "{log}");
+        .find(|line| line["span"]["name"] == "chat::answer");
+    assert_eq!(
+        answered.unwrap()["span"]["request"],
+        created["request_uuid"],
+        "{log}"
+    );
 }
 
 #[tokio::test]

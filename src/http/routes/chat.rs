@@ -14,7 +14,7 @@ use crate::http::AppState;
 use crate::http::extract::{Body, Caller, Form, parse_uuid};
 use crate::http::problem::Problem;
 use crate::http::reply;
-use crate::http::view::chat::{ChatMain, ChatPage, ChatView, ComposerField, CreatedView, SentView};
+use crate::http::view::chat::{ChatMain, ChatPage, ChatView, ComposerSent, CreatedView, SentView};
 use crate::model::hint::Activity;
 
 pub(super) fn router() -> Router<AppState> {
@@ -115,7 +115,7 @@ async fn send(
             let hint = app.load.poll_after_ms(Activity::Flowing);
             reply::json(StatusCode::ACCEPTED, &SentView::new(sent, hint))
         }
-        Form::Fragment => reply::html_now(StatusCode::ACCEPTED, &ComposerField {}),
+        Form::Fragment => reply::html_now(StatusCode::ACCEPTED, &ComposerSent {}),
         Form::Page => reply::see_other(&format!("/chat/{}", chat.row().id)),
     }
 }

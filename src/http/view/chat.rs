@@ -138,10 +138,10 @@ pub struct ChatPage {
     pub main: ChatMain,
 }
 
-/// A fresh message box: what HTMX gets for a message that was sent.
+/// A fresh message box without a complaint: what HTMX gets for a message that was sent.
 #[derive(Template)]
-#[template(path = "composer_field.html")]
-pub struct ComposerField {}
+#[template(path = "composer_sent.html")]
+pub struct ComposerSent {}
 
 #[cfg(test)]
 mod tests {

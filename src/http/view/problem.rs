@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_error_says_what_to_do() {
+    fn a_client_error_says_what_is_wrong() {
         let problem = Problem::new(Kind::InvalidField, "`message` is missing or <empty>");
         let body = problem.body("/chat/x/send", "id-1");
         let page = ProblemPage::new(&problem, &body).render().unwrap();
