@@ -4,35 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-missing=()
-need() { # a command, or a file that proves it is there; the Debian package that has it
-  command -v "$1" >/dev/null 2>&1 || compgen -G "$1" >/dev/null || missing+=("$2")
-}
-need cargo "Rust (https://rustup.rs)"
-need cc gcc
-need curl curl
-need node nodejs
-need npm npm
-need setpriv util-linux
-need chromium chromium
-need chromedriver chromium-driver
-command -v initdb >/dev/null 2>&1 || need '/usr/lib/postgresql/*/bin/initdb' postgresql
-
-if ((${#missing[@]})); then
-  if [[ " ${missing[*]} " == *Rust* ]]; then
-    echo "scripts/test.sh: install Rust first: https://rustup.rs" >&2
-    exit 1
-  fi
-  if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then
-    echo "scripts/test.sh: missing: ${missing[*]}" >&2
-    echo "Install them (on Debian: sudo apt-get install ${missing[*]}) and run this again." >&2
-    exit 1
-  fi
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -q
-  apt-get install -q -y --no-install-recommends "${missing[@]}"
-fi
-
+./scripts/prepare.sh
 npm ci --prefix tests/third_party --no-audit --no-fund --loglevel=error
 
 # Two hundred chats at once are some thousand sockets.

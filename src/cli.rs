@@ -138,12 +138,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
 
 /// Log lines go to standard error: standard output is for what was asked for.
 fn init_log(log: &LogConfig) -> anyhow::Result<()> {
-    let filter = match std::env::var("RUST_LOG") {
-        Ok(filter) if !filter.is_empty() => {
-            EnvFilter::try_new(&filter).with_context(|| format!("RUST_LOG={filter}"))?
-        }
-        _ => EnvFilter::try_new(&log.filter)?,
-    };
+    let filter = EnvFilter::try_new(&log.filter)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -124,7 +124,8 @@ async fn existing(
     wanted: &Chat,
     message: Option<&MessageText>,
 ) -> Result<Created, CreateError> {
-    let found = tx.chat(wanted.id).await?;
+    // Locked, so that two such calls at once send one message.
+    let found = tx.lock_chat(wanted.id).await?;
     let chat = found
         .filter(|chat| chat.owner_id == wanted.owner_id)
         .ok_or(CreateError::UuidTaken)?;
@@ -139,5 +140,7 @@ async fn existing(
             _ => return Err(CreateError::UuidTaken),
         },
     };
+    let chat = tx.chat(chat.id).await?;
+    let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
     Ok(Created { chat, first })
 }

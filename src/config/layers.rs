@@ -148,6 +148,13 @@ impl Layers {
                 pairs.push((key, from_variable(variable, text)));
             }
         }
+        if let Some(filter) = self
+            .variables
+            .get("RUST_LOG")
+            .filter(|text| !text.is_empty())
+        {
+            pairs.push(("log.filter".to_owned(), from_variable("RUST_LOG", filter)));
+        }
         Pairs(pairs)
     }
 

@@ -58,6 +58,9 @@ fn is_secret(key: &str) -> bool {
 }
 
 pub(super) fn without_password(text: &str) -> String {
+    if text.starts_with("sqlite:") {
+        return text.to_owned();
+    }
     let Ok(mut url) = url::Url::parse(text) else {
         // Not an address: it may still hold a password, so nothing after a colon is shown.
         return text

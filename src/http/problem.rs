@@ -227,11 +227,14 @@ impl Problem {
     }
 
     pub fn body<'a>(&'a self, instance: &'a str, request_id: &'a str) -> ProblemBody<'a> {
+        // A client's mistake is always explained; a fault of the server's never.
+        let is_clients = self.kind.status().is_client_error();
+        let advice = is_clients.then(|| self.kind.advice());
         ProblemBody {
             type_uri: format!("/problems/{}", self.kind.slug()),
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
-            detail: self.detail.as_deref(),
+            detail: self.detail.as_deref().or(advice),
             instance,
             request_id,
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::Client;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use url::{Host, Url};
 
 use super::{Demo, DemoSettings, OpenAi, OpenAiSettings, Provider, TimeLimits};
 
@@ -45,21 +46,24 @@ pub enum Choice {
 /// # Errors
 /// If the HTTP client cannot be made (its TLS, its proxy settings).
 pub async fn select(selection: Selection) -> Result<Arc<dyn Provider>, reqwest::Error> {
-    let client = client(selection.limits)?;
     let has_openai =
         !selection.openai_key.expose_secret().is_empty() || !selection.openai_base_url.is_empty();
     match selection.choice {
         Choice::Demo => Ok(Arc::new(Demo::new(selection.demo))),
-        Choice::OpenAi => Ok(Arc::new(openai(client, selection).await)),
-        Choice::Auto if has_openai => Ok(Arc::new(openai(client, selection).await)),
+        Choice::OpenAi => Ok(Arc::new(openai(selection).await?)),
+        Choice::Auto if has_openai => Ok(Arc::new(openai(selection).await?)),
         Choice::Ollama => {
+            let client = client(&selection.ollama_base_url, selection.limits)?;
             let model = first_ollama_model(&client, &selection).await;
             Ok(Arc::new(ollama(client, &selection, model)))
         }
-        Choice::Auto => match first_ollama_model(&client, &selection).await {
-            Some(model) => Ok(Arc::new(ollama(client, &selection, Some(model)))),
-            None => Ok(Arc::new(Demo::new(selection.demo))),
-        },
+        Choice::Auto => {
+            let client = client(&selection.ollama_base_url, selection.limits)?;
+            match first_ollama_model(&client, &selection).await {
+                Some(model) => Ok(Arc::new(ollama(client, &selection, Some(model)))),
+                None => Ok(Arc::new(Demo::new(selection.demo))),
+            }
+        }
     }
 }
 
@@ -67,8 +71,13 @@ pub async fn select(selection: Selection) -> Result<Arc<dyn Provider>, reqwest::
     clippy::disallowed_methods,
     reason = "the one place that makes the client for the way to the models"
 )]
-fn client(limits: TimeLimits) -> Result<Client, reqwest::Error> {
-    Client::builder()
+fn client(base_url: &str, limits: TimeLimits) -> Result<Client, reqwest::Error> {
+    let mut builder = Client::builder();
+    if is_loopback(base_url) {
+        // A proxy of the environment's knows the way to the world, not to this machine.
+        builder = builder.no_proxy();
+    }
+    builder
         .user_agent(concat!("pollen/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(limits.connect)
         // A key must not follow a redirect to somebody else.
@@ -76,13 +85,23 @@ fn client(limits: TimeLimits) -> Result<Client, reqwest::Error> {
         .build()
 }
 
-async fn openai(client: Client, selection: Selection) -> OpenAi {
+fn is_loopback(base_url: &str) -> bool {
+    match Url::parse(base_url).ok().as_ref().and_then(Url::host) {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+async fn openai(selection: Selection) -> Result<OpenAi, reqwest::Error> {
     let is_openai_itself = selection.openai_base_url.is_empty();
     let base_url = if is_openai_itself {
         OPENAI_BASE_URL.to_owned()
     } else {
         selection.openai_base_url
     };
+    let client = client(&base_url, selection.limits)?;
     let api_key = Some(selection.openai_key).filter(|key| !key.expose_secret().is_empty());
     let model = if !selection.openai_model.is_empty() {
         selection.openai_model
@@ -100,7 +119,7 @@ async fn openai(client: Client, selection: Selection) -> OpenAi {
         model,
         limits: selection.limits,
     };
-    OpenAi::new(client, settings)
+    Ok(OpenAi::new(client, settings))
 }
 
 fn ollama(client: Client, selection: &Selection, model: Option<String>) -> OpenAi {
@@ -160,5 +179,9 @@ async fn first_ollama_model(client: &Client, selection: &Selection) -> Option<St
         let is_there = listing.is_some() || selection.choice == Choice::Ollama;
         return is_there.then(|| selection.ollama_model.clone());
     }
-    Some(listing?.models.into_iter().next()?.name)
+    let first = listing?.models.into_iter().next();
+    if first.is_none() {
+        tracing::warn!("an Ollama answers, but has no model: `ollama pull` one");
+    }
+    Some(first?.name)
 }

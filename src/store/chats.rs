@@ -131,6 +131,17 @@ impl Tx {
         Ok(Entity::find_by_id(id).one(self.connection()).await?)
     }
 
+    /// The chat, which nobody else changes until this transaction ends.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn lock_chat(&self, id: ChatId) -> Result<Option<Model>, StoreError> {
+        Ok(Entity::find_by_id(id)
+            .lock_exclusive()
+            .one(self.connection())
+            .await?)
+    }
+
     /// Locks the chat's row, takes sequence numbers for new messages, raises the revision and
     /// returns the row as it then is; the numbers taken are the ones right below
     /// `next_sequence`. None if the chat is gone.

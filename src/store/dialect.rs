@@ -1,8 +1,10 @@
 //! What differs between SQLite and PostgreSQL, all of it: how to connect, how to begin, how to
 //! keep two nodes from migrating at once, and which errors are worth another try.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use percent_encoding::percent_decode_str;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
@@ -53,7 +55,7 @@ impl Dialect {
     /// requests for abandoned.
     pub fn lock(self, url: &str) -> Result<Option<FileLock>, StoreError> {
         match self {
-            Self::Sqlite => FileLock::take(sqlite_file(url)).map(Some),
+            Self::Sqlite => FileLock::take(&sqlite_file(url)).map(Some),
             Self::Postgres => Ok(None),
         }
     }
@@ -147,11 +149,12 @@ impl Dialect {
     }
 }
 
-/// The file that a `sqlite:` URL names.
-fn sqlite_file(url: &str) -> &str {
+/// The file that a `sqlite:` URL names, decoded as the driver decodes it.
+fn sqlite_file(url: &str) -> Cow<'_, str> {
     let path = url.trim_start_matches("sqlite:");
     let path = path.strip_prefix("//").unwrap_or(path);
-    path.split('?').next().unwrap_or(path)
+    let path = path.split('?').next().unwrap_or(path);
+    percent_decode_str(path).decode_utf8_lossy()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

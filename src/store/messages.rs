@@ -138,7 +138,9 @@ impl Store {
         let Some(through) = fitting.checked_sub(1).and_then(revision_at) else {
             return Ok((MessagePage::default(), revision));
         };
-        let page = self.read_page(&sizes, fitting, Column::Revision).await?;
+        let mut page = self.read_page(&sizes, fitting, Column::Revision).await?;
+        // As many as were asked for: there may be more that nobody has looked at.
+        page.has_more |= sizes.len() as u64 > limit;
         Ok((page, through))
     }
 

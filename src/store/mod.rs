@@ -1,6 +1,6 @@
 //! All SQL, and nothing but SQL. What happens is decided above; here it is only read and written.
 //!
-//! Reads are methods of [`Store`]; writes are methods of [`Tx`] and so always stand in a
+//! Writes are methods of [`Tx`] and so always stand in a
 //! transaction, which [`Store::tx`] alone begins. `dialect.rs` alone knows which database it is.
 
 mod chats;

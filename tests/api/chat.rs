@@ -39,11 +39,24 @@ on_both_databases! {
         let with_words = json!({"uuid": uuid, "message": "Hello"});
         let sent = app.post("/chat/create", &with_words).await.expect(201).json();
         assert_eq!(sent["message"]["content"], "Hello", "the chat was empty: it is sent");
+        assert_eq!(sent["title"], "Hello", "the chat is answered as it now is");
         let again = app.post("/chat/create", &with_words).await.expect(201).json();
         assert_eq!(again["message"]["uuid"], sent["message"]["uuid"], "sent once");
         let others = json!({"uuid": uuid, "message": "Something else"});
         let refused = app.post("/chat/create", &others).await.expect(409).json();
         assert_eq!(refused["type"], "/problems/uuid-taken");
+        app.stop().await;
+    }
+
+    async fn two_first_messages_at_once_are_one(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let chat = app.create_chat().await;
+        let body = json!({"uuid": chat, "message": "Hello"});
+        for answer in futures::future::join_all((0..8).map(|_| app.post("/chat/create", &body))).await {
+            answer.expect(201);
+        }
+        app.settle().await;
+        assert_eq!(app.messages(&chat).await.len(), 2);
         app.stop().await;
     }
 

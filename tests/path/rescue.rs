@@ -192,6 +192,28 @@ on_both_databases! {
         database.assert_nothing_left_over().await;
     }
 
+    async fn chunks_of_a_finished_answer_are_purged_at_the_next_start(kind: Kind) {
+        use sea_orm::{EntityTrait, Set};
+        let mut app = TestApp::start(kind, Upstream::echo().await).await;
+        let (_, answer, reader) = app.ask("one").await;
+        app.shut_down().await;
+        let db = app.database.connect().await;
+        let message = entity::chat_message::Entity::find_by_id(answer.parse::<entity::MessageId>().unwrap())
+            .one(&db).await.unwrap().unwrap();
+        entity::token_ledger::Entity::insert(entity::token_ledger::ActiveModel {
+            request_id: Set(message.request_id.unwrap()),
+            attempt: Set(0),
+            start_offset: Set(0),
+            text: Set("left over".into()),
+            ..Default::default()
+        })
+        .exec(&db).await.unwrap();
+        db.close().await.unwrap();
+        app.run().await;
+        assert_eq!(app.read(&answer).await.text, reader.text);
+        app.stop().await;
+    }
+
     async fn a_request_whose_node_has_gone_is_ended_by_a_node_that_is_up(kind: Kind) {
         use sea_orm::{EntityTrait, Set};
         let app = TestApp::start(kind, Upstream::echo().await).await;

@@ -104,6 +104,27 @@ async fn migrate_brings_a_database_up_to_date_and_ends() {
 }
 
 #[tokio::test]
+async fn a_file_with_a_space_in_its_name_is_one_file_however_it_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let variables = [("POLLEN_DATABASE_URL", "sqlite:my%20chats.db")];
+    let first = Server::start(dir.path(), &variables).await;
+    assert!(dir.path().join("my chats.db").exists());
+    let arguments = [
+        "--listen",
+        "127.0.0.1:0",
+        "--database-url",
+        "sqlite:my chats.db",
+    ];
+    let second = run(dir.path(), &[], &arguments).await;
+    let said = text(second.stderr);
+    assert!(
+        !second.status.success() && said.contains("in use by another"),
+        "{said}"
+    );
+    first.terminate("-TERM").await;
+}
+
+#[tokio::test]
 async fn two_nodes_that_start_together_migrate_once() {
     let database = Database::create(Kind::Postgres).await;
     let dir = tempfile::tempdir().unwrap();

@@ -40,6 +40,26 @@ async fn a_compatible_server_needs_no_key_and_names_its_model() {
 }
 
 #[tokio::test]
+async fn a_proxy_of_the_environment_does_not_stand_between_this_machine_and_itself() {
+    let upstream = Upstream::echo().await;
+    let dir = tempfile::tempdir().unwrap();
+    let url = upstream.base_url();
+    let proxy = "http://127.0.0.1:9";
+    let variables = [
+        ("OPENAI_BASE_URL", url.as_str()),
+        ("http_proxy", proxy),
+        ("HTTP_PROXY", proxy),
+    ];
+    let server = Server::start(dir.path(), &variables).await;
+    assert!(
+        server.summary.ends_with("model scripted-model (openai)"),
+        "{}",
+        server.summary
+    );
+    server.terminate("-TERM").await;
+}
+
+#[tokio::test]
 async fn a_key_alone_means_openai() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &[("OPENAI_API_KEY", "sk-x")]).await;

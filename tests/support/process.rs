@@ -73,8 +73,9 @@ impl Server {
     /// Asks it to end, and waits; its log.
     pub async fn terminate(mut self, signal: &str) -> (std::process::ExitStatus, String) {
         let pid = self.child.id().unwrap().to_string();
-        let kill = Command::new("kill")
-            .args([signal, &pid])
+        // The shell's own `kill`: the program is not on every machine.
+        let kill = Command::new("sh")
+            .args(["-c", "kill \"$0\" \"$1\"", signal, &pid])
             .status()
             .await
             .unwrap();

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Installs what the build and the tests need where it is missing, from Debian's packages when root;
+# otherwise says what to install.
+set -euo pipefail
+
+missing=()
+need() { # a command, or a file that proves it is there; the Debian package that has it
+  command -v "$1" >/dev/null 2>&1 || compgen -G "$1" >/dev/null || missing+=("$2")
+}
+
+command -v cargo >/dev/null 2>&1 || {
+  echo "scripts/prepare.sh: install Rust first: https://rustup.rs" >&2
+  exit 1
+}
+need cc build-essential
+need curl curl
+need node nodejs
+need npm npm
+need setpriv util-linux
+need chromium chromium
+need chromedriver chromium-driver
+command -v initdb >/dev/null 2>&1 || need '/usr/lib/postgresql/*/bin/initdb' postgresql
+
+if ((${#missing[@]})); then
+  if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then
+    echo "scripts/prepare.sh: missing: ${missing[*]}" >&2
+    echo "Install them (on Debian: sudo apt-get install ${missing[*]}) and run this again." >&2
+    exit 1
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -q
+  apt-get install -q -y --no-install-recommends "${missing[@]}"
+fi
+
+node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)' || {
+  echo "scripts/prepare.sh: Node.js $(node --version) is too old for the third-party model server: install 20 or newer (https://nodejs.org)" >&2
+  exit 1
+}
