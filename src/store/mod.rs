@@ -1,7 +1,7 @@
 //! All SQL, and nothing but SQL. What happens is decided above; here it is only read and written.
 //!
-//! Writes are methods of [`Tx`] and so always stand in a
-//! transaction, which [`Store::tx`] alone begins. `dialect.rs` alone knows which database it is.
+//! Writes are methods of [`Tx`] and so always stand in a transaction, which [`Store::tx`] alone
+//! begins. `dialect.rs` alone knows which database it is.
 
 mod chats;
 mod dialect;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::database::Kind as DatabaseKind;
 use crate::support::{
-    Database, Reader, Script, Server, TestApp, Upstream, app::eventually, http_client,
+    Database, Reader, Remote, Script, Server, TestApp, Upstream, app::eventually,
 };
 
 const LEASE_MS: &str = "600";
@@ -30,63 +30,6 @@ async fn start(database: &Database, upstream: &Upstream) -> Server {
         .map(|(k, v)| (k.as_str(), v.as_str()))
         .collect();
     Server::start(&database.dir(), &borrowed).await
-}
-
-/// A client of a server in another process.
-struct Client(reqwest::Client, String);
-
-impl Client {
-    async fn get(&self, path: &str) -> Value {
-        let response = self
-            .0
-            .get(format!("{}{path}", self.1))
-            .send()
-            .await
-            .unwrap();
-        assert!(
-            response.status().is_success(),
-            "{path}: {}",
-            response.status()
-        );
-        response.json().await.unwrap()
-    }
-
-    async fn create(&self, message: &str) -> Value {
-        let body = json!({"message": message});
-        let request = self.0.post(format!("{}/chat/create", self.1)).json(&body);
-        request.send().await.unwrap().json().await.unwrap()
-    }
-
-    async fn answer(&self, created: &Value) -> String {
-        let path = created["poll_url"].as_str().unwrap();
-        let message = eventually("the answer appears", async || {
-            self.get(path).await["messages"].get(0).cloned()
-        })
-        .await;
-        message["uuid"].as_str().unwrap().to_owned()
-    }
-
-    async fn poll(&self, answer: &str, reader: &mut Reader) {
-        let before = reader.position;
-        reader.apply(
-            &self
-                .get(&format!("/chat/message/{answer}/tokens/{before}"))
-                .await,
-        );
-        assert!(
-            reader.position >= before,
-            "P2: {} after {before}",
-            reader.position
-        );
-    }
-
-    async fn poll_until(&self, answer: &str, reader: &mut Reader, until: impl Fn(&Reader) -> bool) {
-        eventually("the text grows", async || {
-            self.poll(answer, reader).await;
-            until(reader).then_some(())
-        })
-        .await;
-    }
 }
 
 /// Waits until the database holds this much of the running answer.
@@ -113,7 +56,7 @@ on_both_databases! {
         let upstream = Upstream::scripted([script, Script::answer(["again"])]).await;
         let database = Database::create(kind).await;
         let first = start(&database, &upstream).await;
-        let client = Client(http_client(), first.base.clone());
+        let client = Remote::of(&first.base);
         let created = client.create("one").await;
         let answer = client.answer(&created).await;
         let mut reader = Reader::default();
@@ -122,7 +65,7 @@ on_both_databases! {
         first.kill().await;
 
         let second = start(&database, &upstream).await;
-        let client = Client(http_client(), second.base.clone());
+        let client = Remote::of(&second.base);
         client.poll_until(&answer, &mut reader, Reader::is_done).await;
         assert_eq!((reader.status.as_str(), reader.text.as_str()), ("failed", "kept text "));
         assert_eq!(reader.replaced, 1, "a new edition replaced the text once");
@@ -146,16 +89,15 @@ on_both_databases! {
         .await;
         let database = Database::create(kind).await;
         let first = start(&database, &upstream).await;
-        let client = Client(http_client(), first.base.clone());
+        let client = Remote::of(&first.base);
         let created = client.create("one").await;
         client.answer(&created).await;
         let chat = created["uuid"].as_str().unwrap();
-        let sent = client.0.post(format!("{}/chat/{chat}/send", client.1)).json(&json!({"message": "two"}));
-        assert_eq!(sent.send().await.unwrap().status(), 202);
+        client.post(&format!("/chat/{chat}/send"), &json!({"message": "two"}), 202).await;
         first.kill().await;
 
         let second = start(&database, &upstream).await;
-        let client = Client(http_client(), second.base.clone());
+        let client = Remote::of(&second.base);
         let text = eventually("the queued message is answered", async || {
             let messages = client.get(&format!("/chat/{chat}/messages")).await;
             let last = messages["messages"].as_array()?.last()?.clone();
@@ -173,7 +115,7 @@ on_both_databases! {
         let upstream = Upstream::scripted([script]).await;
         let database = Database::create(kind).await;
         let first = start(&database, &upstream).await;
-        let client = Client(http_client(), first.base.clone());
+        let client = Remote::of(&first.base);
         let created = client.create("one").await;
         let answer = client.answer(&created).await;
         let mut reader = Reader::default();
@@ -185,7 +127,7 @@ on_both_databases! {
 
         // Its lease was let go of, so that the next one need not wait for it.
         let second = start(&database, &upstream).await;
-        let client = Client(http_client(), second.base.clone());
+        let client = Remote::of(&second.base);
         let message = client.get(&format!("/chat/message/{answer}")).await;
         assert_eq!((&message["status"], &message["content"]), (&json!("failed"), &json!("shown ")));
         second.terminate("-INT").await;

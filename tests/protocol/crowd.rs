@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use crate::support::{Reader, Script, TestApp, Upstream, app::PATIENCE, http_client};
+use crate::support::{Reader, Remote, Script, TestApp, Upstream, app::PATIENCE};
 
 const CHATS: usize = 200;
 const TOKENS: usize = 100;
@@ -16,47 +14,14 @@ fn tokens(question: &str) -> Vec<String> {
     (0..TOKENS).map(|n| format!("{question}·{n} ")).collect()
 }
 
-async fn get(client: &reqwest::Client, url: String) -> Value {
-    client
-        .get(url)
-        .send()
-        .await
-        .unwrap()
-        .error_for_status()
-        .unwrap()
-        .json()
-        .await
-        .unwrap()
-}
-
 /// One client, which knows nothing but the protocol.
 async fn chat(base: String, question: String) -> (String, String) {
-    let client = http_client();
-    let created: Value = client
-        .post(format!("{base}/chat/create"))
-        .json(&json!({"message": question}))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    let poll_url = format!("{base}{}", created["poll_url"].as_str().unwrap());
-    let answer = loop {
-        let poll = get(&client, poll_url.clone()).await;
-        if let Some(uuid) = poll["messages"][0]["uuid"].as_str() {
-            break uuid.to_owned();
-        }
-        tokio::time::sleep(POLL_PAUSE).await;
-    };
+    let client = Remote::of(&base).polling_every(POLL_PAUSE);
+    let answer = client.answer(&client.create(&question).await).await;
     let mut reader = Reader::default();
-    while !reader.is_done() {
-        let url = format!("{base}/chat/message/{answer}/tokens/{}", reader.position);
-        let before = reader.position;
-        reader.apply(&get(&client, url).await);
-        assert!(reader.position >= before, "P2");
-        tokio::time::sleep(POLL_PAUSE).await;
-    }
+    client
+        .poll_until(&answer, &mut reader, Reader::is_done)
+        .await;
     assert_eq!((reader.status.as_str(), reader.replaced), ("completed", 0));
     (question, reader.text)
 }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::process::{Server, run};
-use crate::support::{Database, Reader, app::eventually, database::Kind, http_client};
+use crate::support::{Database, Reader, Remote, app::eventually, database::Kind};
 
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
@@ -30,39 +30,13 @@ async fn an_empty_directory_is_enough() {
         [2, 2],
         "the file says that it is in WAL mode"
     );
-    let client = http_client();
-    let created: serde_json::Value = client
-        .post(format!("{}/chat/create", server.base))
-        .json(&json!({"message": "What are you?"}))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    let poll = format!("{}{}", server.base, created["poll_url"].as_str().unwrap());
-    let answer = eventually("the answer appears", async || {
-        let poll: serde_json::Value = client
-            .get(&poll)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        poll["messages"][0]["uuid"].as_str().map(str::to_owned)
-    })
-    .await;
+    let client = Remote::of(&server.base);
+    let created = client.create("What are you?").await;
+    let answer = client.answer(&created).await;
     let mut reader = Reader::default();
-    eventually("the answer ends", async || {
-        let url = format!(
-            "{}/chat/message/{answer}/tokens/{}",
-            server.base, reader.position
-        );
-        reader.apply(&client.get(url).send().await.unwrap().json().await.unwrap());
-        reader.is_done().then_some(())
-    })
-    .await;
+    client
+        .poll_until(&answer, &mut reader, Reader::is_done)
+        .await;
     assert!(reader.text.contains("> What are you?"), "{}", reader.text);
     let (status, log) = server.terminate("-INT").await;
     assert!(status.success(), "{log}");
@@ -221,30 +195,12 @@ async fn the_log_follows_requests_and_answers_and_comes_as_json_when_asked_for()
     let dir = tempfile::tempdir().unwrap();
     let variables = [("POLLEN_LOG__FORMAT", "json"), ("POLLEN_DEMO__TOKENS", "1")];
     let server = Server::start(dir.path(), &variables).await;
-    let client = http_client();
-    let created: serde_json::Value = client
-        .post(format!("{}/chat/create", server.base))
-        .header("x-request-id", "find-me")
-        .json(&json!({"message": "Hello"}))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
-    let poll = format!("{}{}", server.base, created["poll_url"].as_str().unwrap());
-    eventually("the answer ends", async || {
-        let poll: serde_json::Value = client
-            .get(&poll)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        (poll["messages"][0]["status"] == "completed").then_some(())
-    })
-    .await;
+    let client = Remote::of(&server.base).calling_itself("find-me");
+    let created = client.create("Hello").await;
+    let answer = client.answer(&created).await;
+    client
+        .poll_until(&answer, &mut Reader::default(), Reader::is_done)
+        .await;
     let (_, log) = server.terminate("-TERM").await;
     let lines: Vec<serde_json::Value> = log
         .lines()

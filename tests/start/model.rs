@@ -4,7 +4,7 @@ use axum::{Json, Router, routing::get};
 use serde_json::json;
 
 use crate::support::process::{Server, run};
-use crate::support::{Upstream, http_client};
+use crate::support::{Reader, Remote, Upstream};
 
 #[tokio::test]
 async fn two_variables_point_it_at_any_compatible_server() {
@@ -92,32 +92,16 @@ async fn a_local_ollama_is_found() {
         "{}",
         server.summary
     );
-    let created = http_client()
-        .post(format!("{}/chat/create", server.base))
-        .json(&json!({"message": "hi"}))
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(created.status(), 201);
-    let chat: serde_json::Value = created.json().await.unwrap();
-    let messages = format!(
-        "{}/chat/{}/messages",
-        server.base,
-        chat["uuid"].as_str().unwrap()
+    let client = Remote::of(&server.base);
+    let answer = client.answer(&client.create("hi").await).await;
+    let mut reader = Reader::default();
+    client
+        .poll_until(&answer, &mut reader, Reader::is_done)
+        .await;
+    assert_eq!(
+        (reader.status.as_str(), reader.text.as_str()),
+        ("completed", "moo")
     );
-    crate::support::app::eventually("Ollama answers", async || {
-        let poll: serde_json::Value = http_client()
-            .get(&messages)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        (poll["messages"][1]["content"] == "moo" && poll["messages"][1]["status"] == "completed")
-            .then_some(())
-    })
-    .await;
     server.terminate("-TERM").await;
     ollama.abort();
 }

@@ -7,12 +7,14 @@ pub mod database;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod remote;
 pub mod upstream;
 
 pub use app::{Answer, TestApp};
 pub use client::{Reader, http_client, masked};
 pub use database::Database;
 pub use process::Server;
+pub use remote::Remote;
 pub use upstream::{Script, Upstream};
 
 /// Runs each test on SQLite and on PostgreSQL. The body gets the database's kind and builds its
