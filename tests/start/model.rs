@@ -6,43 +6,42 @@ use serde_json::json;
 use crate::support::process::{Server, run};
 use crate::support::{Reader, Remote, Upstream};
 
+/// Starts the server with these variables; how the line that it prints ends.
+async fn model_chosen_with(variables: &[(&str, &str)]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(dir.path(), variables).await;
+    let (_, model) = server.summary.rsplit_once(" · ").unwrap();
+    let model = model.to_owned();
+    server.terminate("-TERM").await;
+    model
+}
+
 #[tokio::test]
 async fn two_variables_point_it_at_any_compatible_server() {
     let upstream = Upstream::echo().await;
-    let dir = tempfile::tempdir().unwrap();
     let url = upstream.base_url();
     let variables = [
         ("OPENAI_API_KEY", "sk-x"),
         ("OPENAI_BASE_URL", url.as_str()),
         ("OPENAI_MODEL", "my-model"),
     ];
-    let server = Server::start(dir.path(), &variables).await;
-    assert!(
-        server.summary.ends_with("model my-model (openai)"),
-        "{}",
-        server.summary
+    assert_eq!(
+        model_chosen_with(&variables).await,
+        "model my-model (openai)"
     );
-    server.terminate("-TERM").await;
 }
 
 #[tokio::test]
 async fn a_compatible_server_needs_no_key_and_names_its_model() {
     let upstream = Upstream::echo().await;
-    let dir = tempfile::tempdir().unwrap();
     let url = upstream.base_url();
-    let server = Server::start(dir.path(), &[("OPENAI_BASE_URL", url.as_str())]).await;
-    assert!(
-        server.summary.ends_with("model scripted-model (openai)"),
-        "{}",
-        server.summary
-    );
-    server.terminate("-TERM").await;
+    let model = model_chosen_with(&[("OPENAI_BASE_URL", url.as_str())]).await;
+    assert_eq!(model, "model scripted-model (openai)");
 }
 
 #[tokio::test]
 async fn a_proxy_of_the_environment_does_not_stand_between_this_machine_and_itself() {
     let upstream = Upstream::echo().await;
-    let dir = tempfile::tempdir().unwrap();
     let url = upstream.base_url();
     let proxy = "http://127.0.0.1:9";
     let variables = [
@@ -50,25 +49,16 @@ async fn a_proxy_of_the_environment_does_not_stand_between_this_machine_and_itse
         ("http_proxy", proxy),
         ("HTTP_PROXY", proxy),
     ];
-    let server = Server::start(dir.path(), &variables).await;
-    assert!(
-        server.summary.ends_with("model scripted-model (openai)"),
-        "{}",
-        server.summary
+    assert_eq!(
+        model_chosen_with(&variables).await,
+        "model scripted-model (openai)"
     );
-    server.terminate("-TERM").await;
 }
 
 #[tokio::test]
 async fn a_key_alone_means_openai() {
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(dir.path(), &[("OPENAI_API_KEY", "sk-x")]).await;
-    assert!(
-        server.summary.ends_with("model gpt-4.1-mini (openai)"),
-        "{}",
-        server.summary
-    );
-    server.terminate("-TERM").await;
+    let model = model_chosen_with(&[("OPENAI_API_KEY", "sk-x")]).await;
+    assert_eq!(model, "model gpt-4.1-mini (openai)");
 }
 
 #[tokio::test]
@@ -108,14 +98,13 @@ async fn a_local_ollama_is_found() {
 
 #[tokio::test]
 async fn what_is_asked_for_by_name_is_not_looked_for() {
-    let dir = tempfile::tempdir().unwrap();
     let variables = [
         ("OPENAI_API_KEY", "sk-x"),
         ("POLLEN_DEFAULT_PROVIDER", "demo"),
     ];
-    let server = Server::start(dir.path(), &variables).await;
-    assert!(server.summary.contains("model demo"), "{}", server.summary);
-    server.terminate("-TERM").await;
+    let model = model_chosen_with(&variables).await;
+    assert!(model.starts_with("model demo "), "{model}");
+    let dir = tempfile::tempdir().unwrap();
     let help = run(
         dir.path(),
         &[("POLLEN_DEFAULT_PROVIDER", "other")],
