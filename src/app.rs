@@ -4,17 +4,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use entity::chat::OnBusy;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::chat::{ChatLimits, Chats};
-use crate::config::{Config, ProviderChoice};
+use crate::chat::{AttemptSettings, ChatSettings, Chats};
+use crate::config::{BrokenChoice, BusyChoice, Config, ProviderChoice};
 use crate::http::{self, HttpLimits, ServeSettings};
-use crate::ledger::{FlushSettings, Flusher, Ledgers};
+use crate::ledger::{FlushSettings, Flusher, Follower, LedgerLimits, Ledgers};
 use crate::model::clock::{Clock, SystemClock};
+use crate::model::usage::Price;
 use crate::provider::{self, Choice, DemoSettings, Provider, Selection, TimeLimits};
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::worker::{Worker, WorkerSettings};
@@ -88,7 +90,10 @@ impl App {
 
         let store = Arc::new(open_store(config).await?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let ledgers = Arc::new(Ledgers::new(config.ledger.max_answer_bytes));
+        let ledgers = Arc::new(Ledgers::new(LedgerLimits {
+            answer_bytes: config.ledger.max_answer_bytes,
+            unflushed_bytes: config.ledger.max_unflushed_bytes,
+        }));
         let flusher = Arc::new(Flusher::new(
             Arc::clone(&store),
             Arc::clone(&ledgers),
@@ -103,15 +108,16 @@ impl App {
             .await
             .map_err(|error| StartError::Client(error.to_string()))?;
         let model = describe(&*provider);
+        let follow_interval = Duration::from_millis(config.ledger.follow_interval_ms);
+        let settings = chat_settings(config, provider.name());
         let chats = Arc::new(Chats::new(
             Arc::clone(&store),
             ledgers,
             Arc::clone(&flusher),
+            Follower::new(Arc::clone(&store), follow_interval),
             provider,
             clock,
-            ChatLimits {
-                message_bytes: config.limits.message_bytes,
-            },
+            settings,
         ));
         let database = config.database_name();
         chats
@@ -128,6 +134,8 @@ impl App {
             WorkerSettings {
                 max_running: config.worker.max_running,
                 scan_interval: Duration::from_millis(config.worker.scan_interval_ms),
+                repair_interval: Duration::from_millis(config.worker.repair_interval_ms),
+                lease: Duration::from_millis(config.worker.lease_ms),
             },
         );
         let router = http::router(
@@ -220,6 +228,42 @@ fn describe(provider: &dyn Provider) -> String {
         format!("{model} (built in; set OPENAI_API_KEY or start Ollama for a real one)")
     } else {
         format!("{model} ({name})")
+    }
+}
+
+fn chat_settings(config: &Config, provider: &str) -> ChatSettings {
+    let provider_limit = match provider {
+        "openai" => config.openai.max_running,
+        "ollama" => config.ollama.max_running,
+        _ => config.demo.max_running,
+    };
+    ChatSettings {
+        message_bytes: config.limits.message_bytes,
+        on_busy: match config.chat.on_busy {
+            BusyChoice::Enqueue => OnBusy::Enqueue,
+            BusyChoice::Reject => OnBusy::Reject,
+            BusyChoice::Interrupt => OnBusy::Interrupt,
+            BusyChoice::Rollback => OnBusy::Rollback,
+        },
+        idempotency_ttl: Duration::from_millis(config.limits.idempotency_ttl_ms),
+        attempts: AttemptSettings {
+            max_attempts: config.worker.max_attempts,
+            deadline: Duration::from_millis(config.worker.deadline_ms),
+            first_token: Duration::from_millis(config.worker.first_token_timeout_ms),
+            max_retries: config.upstream.max_retries,
+            replaces_broken: config.worker.on_broken_answer == BrokenChoice::Replace,
+            provider_limit: (provider_limit > 0).then_some(provider_limit),
+        },
+        prices: config
+            .model
+            .iter()
+            .map(|model| Price {
+                model: model.id.clone(),
+                input: model.price_in,
+                output: model.price_out,
+                cached: model.price_cached,
+            })
+            .collect(),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod app;
 pub mod chat;
 pub mod cli;
 pub mod config;
+mod fault;
 pub mod http;
 pub mod ledger;
 pub mod model;

@@ -14,8 +14,23 @@ pub enum Status {
     WaitingForChatbot,
 }
 
+/// What happens to a message that is sent while an answer is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum OnBusy {
+    /// It waits its turn.
+    Enqueue,
+    /// It is refused.
+    Reject,
+    /// The answer under way is stopped, its text kept.
+    Interrupt,
+    /// The answer under way is stopped and removed together with its question.
+    Rollback,
+}
+
 #[sea_orm::model]
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize, Deserialize)]
 #[sea_orm(table_name = "chat")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -30,6 +45,8 @@ pub struct Model {
     #[sea_orm(column_type = "Text", nullable)]
     pub model: Option<String>,
     pub status: Status,
+    /// What a message does that is sent while an answer is under way; none means the server's default.
+    pub on_busy: Option<OnBusy>,
     /// The sequence number that the next message gets. Handed out only under this row's lock.
     pub next_sequence: i64,
     /// Rises with every change that a poller could see. Handed out only under this row's lock.

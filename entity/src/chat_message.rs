@@ -28,7 +28,7 @@ pub enum Status {
 }
 
 #[sea_orm::model]
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize, Deserialize)]
 #[sea_orm(table_name = "chat_message")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -49,6 +49,10 @@ pub struct Model {
     pub content: String,
     /// Counts the texts that this message has had, from 0.
     pub edition: i64,
+    /// Which of the message's versions the text is, from 1.
+    pub version: i64,
+    /// How many versions there have been.
+    pub versions: i64,
     #[sea_orm(column_type = "Text", nullable)]
     pub error_code: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
@@ -57,6 +61,8 @@ pub struct Model {
     pub completed_at: Option<Timestamp>,
     /// Set on a tombstone: no text any more, but still a valid cursor.
     pub deleted_at: Option<Timestamp>,
+    /// Set when an edit of an earlier message has made this one beside the point: kept, not shown.
+    pub superseded_at: Option<Timestamp>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

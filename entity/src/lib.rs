@@ -3,7 +3,10 @@
 
 pub mod chat;
 pub mod chat_message;
+pub mod idempotency_key;
+pub mod llm_attempt;
 pub mod llm_request;
+pub mod message_version;
 pub mod token_ledger;
 
 mod ids;

@@ -38,7 +38,7 @@ pub struct Model {
     /// What the chat asked for; none means the server's default.
     #[sea_orm(column_type = "Text", nullable)]
     pub model: Option<String>,
-    /// What answered, known once the request has run.
+    /// Who answers, known once the request has been claimed.
     #[sea_orm(column_type = "Text", nullable)]
     pub provider: Option<String>,
     /// The node that runs the request.
@@ -55,7 +55,10 @@ pub struct Model {
     #[sea_orm(column_type = "Text", nullable)]
     pub error_message: Option<String>,
     pub created_at: Timestamp,
+    /// When the current attempt began.
     pub started_at: Option<Timestamp>,
+    /// When the request is to have ended, whichever attempt runs then. Set by the first claim.
+    pub deadline_at: Option<Timestamp>,
     pub first_token_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
 }

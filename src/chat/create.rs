@@ -1,11 +1,13 @@
 //! Creating a chat, with or without a first message. The client may choose the UUID, so that a
 //! create whose answer was lost can be repeated: the same UUID is the same chat.
 
-use entity::chat::{Model as Chat, Status};
+use entity::chat::{Model as Chat, OnBusy, Status};
 use entity::{ChatId, OwnerId};
+use serde::{Deserialize, Serialize};
 
-use super::Chats;
-use super::send::{Sent, queue_message};
+use super::send::{Question, Sent, queue_message};
+use super::{Chats, Once, OnceError};
+use crate::fault;
 use crate::model::text::{AgentAlias, MessageText, ModelName, TextError, Title};
 use crate::store::{StoreError, Tx};
 
@@ -16,12 +18,14 @@ pub struct NewChat {
     pub title: Option<String>,
     pub agent: Option<String>,
     pub model: Option<String>,
+    /// What happens to messages that are sent while an answer is under way; none: as configured.
+    pub on_busy: Option<OnBusy>,
     /// A first message, to be answered.
     pub message: Option<String>,
 }
 
 /// The chat as it now is, and its first message if it came with one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Created {
     pub chat: Chat,
     pub first: Option<Sent>,
@@ -36,6 +40,8 @@ pub enum CreateError {
     /// Somebody else's chat has this UUID, or one that began with other words.
     #[error("this UUID is taken; choose another one")]
     UuidTaken,
+    #[error(transparent)]
+    Once(#[from] OnceError),
     #[error("the chat could not be stored")]
     Store(#[from] StoreError),
 }
@@ -45,10 +51,15 @@ impl Chats {
     ///
     /// # Errors
     /// If what is asked for is not valid, the UUID is somebody else's, or the database fails.
-    pub async fn create(&self, owner: OwnerId, new: NewChat) -> Result<Created, CreateError> {
+    pub async fn create(
+        &self,
+        owner: OwnerId,
+        new: NewChat,
+        once: Option<&Once>,
+    ) -> Result<Created, CreateError> {
         let message = new
             .message
-            .map(|text| MessageText::parse(text, self.limits.message_bytes))
+            .map(|text| MessageText::parse(text, self.settings.message_bytes))
             .transpose()?;
         let title = match (new.title, &message) {
             (Some(title), _) => Title::parse(&title)?,
@@ -69,6 +80,7 @@ impl Chats {
             agent: agent.map(AgentAlias::into_string),
             model: model.map(ModelName::into_string),
             status: Status::WaitingForUser,
+            on_busy: new.on_busy,
             next_sequence: 1,
             revision: 1,
             created_at: now,
@@ -76,15 +88,15 @@ impl Chats {
         };
         let message = message.as_ref();
         let created = self
-            .store
-            .tx(|tx| async move {
+            .once(once, |tx| async move {
                 if !tx.insert_chat(chat.clone()).await? {
                     return existing(&tx, chat, message).await;
                 }
                 let first = match message {
-                    Some(text) => queue_message(&tx, chat.id, text, now).await?,
+                    Some(text) => queue_message(&tx, &first_question(chat, text)).await?,
                     None => None,
                 };
+                fault::point("create.before_commit");
                 let chat = tx.chat(chat.id).await?;
                 let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
                 Ok::<_, CreateError>(Created { chat, first })
@@ -105,6 +117,15 @@ impl Chats {
             model: model.into_string(),
             known: self.provider.default_model().to_owned(),
         })
+    }
+}
+
+fn first_question<'a>(chat: &Chat, text: &'a MessageText) -> Question<'a> {
+    Question {
+        chat: chat.id,
+        id: None,
+        text,
+        now: chat.created_at,
     }
 }
 
@@ -131,7 +152,7 @@ async fn existing(
         .ok_or(CreateError::UuidTaken)?;
     let first = match (message, tx.first_message(chat.id).await?) {
         (None, _) => None,
-        (Some(text), None) => queue_message(tx, chat.id, text, wanted.created_at).await?,
+        (Some(text), None) => queue_message(tx, &first_question(wanted, text)).await?,
         (Some(text), Some(first)) => match first.request_id {
             Some(request) if first.content == text.as_str() => Some(Sent {
                 message: first,

@@ -3,9 +3,9 @@
 use entity::chat_message::Role;
 use entity::{MessageId, OwnerId};
 
+use super::end::End;
 use super::read::is_written;
-use super::{Chats, OwnedChat};
-use crate::ledger::Stop;
+use super::{Chats, MAX_STALE, OwnedChat};
 use crate::store::{Advance, StoreError};
 
 #[derive(Debug, thiserror::Error)]
@@ -25,18 +25,44 @@ pub enum DeleteMessageError {
 }
 
 impl Chats {
-    /// Deletes the chat with all that is in it. Answers that run in it are stopped; what they
-    /// would still write finds no row any more.
+    /// Deletes the chat with all that is in it. An answer that runs in it is ended first: what it
+    /// used is not forgotten.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn delete_chat(&self, chat: OwnedChat) -> Result<(), DeleteChatError> {
         let id = chat.id();
-        self.store
-            .tx(|tx| async move { tx.delete_chat(id).await })
-            .await?;
-        self.ledgers.stop_chat(id, Stop::Cancel);
-        Ok(())
+        for _ in 0..MAX_STALE {
+            let mut active = self.store.active_requests(id).await?;
+            active.retain(|request| request.started_at.is_some());
+            let cut = match active.into_iter().next() {
+                Some(request) => Some(self.cut(request).await?),
+                None => None,
+            };
+            let cut_here = cut.as_ref();
+            let deleted: Result<bool, StoreError> = self
+                .store
+                .tx(|tx| async move {
+                    if let Some(cut) = cut_here {
+                        let ending = cut.ending(End::Cancelled);
+                        let ended = self.end_answer(&tx, &cut.request, ending).await?;
+                        ended.ok_or(StoreError::Stale)?;
+                    }
+                    tx.delete_chat(id).await
+                })
+                .await;
+            match deleted {
+                Err(StoreError::Stale) => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => {
+                    if let Some(cut) = cut {
+                        cut.done(self);
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        Err(StoreError::Stale.into())
     }
 
     /// Deletes a message: its text goes, its UUID stays a valid cursor. A user message that is

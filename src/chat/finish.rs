@@ -1,16 +1,14 @@
-//! Finishing: the collected text becomes the message's, request, message and chat move on in one
-//! transaction under the fence of the attempt, and the ledger's rows are free to be purged.
+//! Finishing: the task that wrote an answer stores its end, however long the database takes.
 
 use std::time::Duration;
 
-use entity::{chat, chat_message, llm_request};
-
+use super::end::{End, Ending, Spent};
 use super::{Chats, Claimed};
-use crate::model::failure::{Failure, FailureCode};
+use crate::fault;
+use crate::ledger::Stop;
+use crate::model::failure::Failure;
 use crate::model::position::Edition;
-use crate::model::text::storable;
-use crate::provider::Usage;
-use crate::store::{Advance, Finish, RequestEnd, StoreError, Tx};
+use crate::store::StoreError;
 
 /// Waits between the tries to store an answer: doubled from the first to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -19,72 +17,57 @@ const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// was flushed. While the database is away the tries are not counted.
 const MAX_REFUSALS: u32 = 5;
 
-/// How an answer came to its end.
+/// How the task came to its end.
 #[derive(Clone, Debug)]
-pub(super) struct Finished {
-    pub end: End,
-    pub model: Option<String>,
-    pub usage: Usage,
-    pub finish_reason: Option<String>,
+pub(super) enum Written {
+    /// The answer is over.
+    Ended {
+        end: End,
+        finish_reason: Option<String>,
+    },
+    /// It broke off in a way that another attempt may do better, as long as there is one left.
+    Broken(Failure),
 }
 
-#[derive(Clone, Debug)]
-pub(super) enum End {
-    Completed,
-    Failed(Failure),
-    Cancelled,
-}
-
-impl Finished {
-    pub fn new(end: End) -> Self {
-        Self {
-            end,
-            model: None,
-            usage: Usage::default(),
+impl Written {
+    pub fn failed(failure: Failure) -> Self {
+        Self::Ended {
+            end: End::Failed(failure),
             finish_reason: None,
         }
     }
+}
 
-    fn status(&self) -> llm_request::Status {
-        match self.end {
-            End::Completed => llm_request::Status::Completed,
-            End::Failed(_) => llm_request::Status::Failed,
-            End::Cancelled => llm_request::Status::Cancelled,
-        }
-    }
-
-    fn error(&self) -> Option<(String, String)> {
-        let failure = match &self.end {
-            End::Completed => return None,
-            End::Failed(failure) => failure.clone(),
-            End::Cancelled => Failure::new(FailureCode::Cancelled, "This answer was stopped."),
-        };
-        Some((failure.code, failure.message))
-    }
+/// What became of the end of an answer.
+enum Stored {
+    Ended,
+    Restarted,
+    /// The request was no longer this attempt's.
+    Fenced,
 }
 
 impl Chats {
     /// Stores the end of an answer and forgets its ledger. While the database is away the text
     /// stays in memory and goes on being read from there.
-    pub(super) async fn finish(&self, claimed: &Claimed, finished: Finished) {
+    pub(super) async fn finish(&self, claimed: &Claimed, written: Written) {
         let (mut wait, mut refusals) = (FIRST_WAIT, 0);
         loop {
-            match self.store_end(claimed, &finished).await {
-                Ok(true) => {
-                    let end = finished.status();
-                    tracing::info!(
-                        ?end,
-                        output_tokens = finished.usage.output_tokens,
-                        "answer finished"
-                    );
-                    break self.flusher.finished(claimed.request.id);
-                }
-                Ok(false) => {
-                    tracing::warn!("fenced: this answer is no longer this task's to write");
-                    break self.flusher.finished(claimed.request.id);
+            match self.store_end(claimed, &written).await {
+                Ok(stored) => {
+                    fault::point("finish.committed");
+                    match stored {
+                        Stored::Ended => tracing::info!(?written, "answer finished"),
+                        Stored::Restarted => {
+                            tracing::warn!(?written, "answer broke off; another attempt follows");
+                        }
+                        Stored::Fenced => {
+                            tracing::warn!("fenced: this answer is no longer this task's to write");
+                        }
+                    }
+                    self.flusher.finished(claimed.request.id);
+                    break;
                 }
                 Err(error) => {
-                    claimed.live.unseal();
                     refusals += u32::from(!error.is_unavailable());
                     if refusals == MAX_REFUSALS {
                         tracing::error!(%error, "the answer could not be stored; left to a rescue");
@@ -94,8 +77,11 @@ impl Chats {
                 }
             }
             tokio::select! {
-                // This node goes away: what was flushed is what the next start finds.
-                () = claimed.live.abandoned() => return,
+                stop = claimed.live.dropped() => match stop {
+                    // This node goes away: the last flush writes what is in the ledger.
+                    Stop::Abandon => return,
+                    Stop::Ended | Stop::LeaseLost => break,
+                },
                 () = tokio::time::sleep(wait) => {}
             }
             wait = (wait * 2).min(LONGEST_WAIT);
@@ -104,75 +90,64 @@ impl Chats {
         self.announce();
     }
 
-    /// Whether the request was still this attempt's to end.
-    async fn store_end(&self, claimed: &Claimed, finished: &Finished) -> Result<bool, StoreError> {
-        let (text, first_token_at) = claimed.live.seal();
-        let (text, request) = (&text, &claimed.request);
-        let end = &RequestEnd {
-            status: finished.status(),
-            model: finished.model.as_deref().map(stored),
-            provider: Some(self.provider.name().to_owned()),
-            finish_reason: finished.finish_reason.as_deref().map(stored),
-            input_tokens: finished.usage.input_tokens,
-            output_tokens: finished.usage.output_tokens,
-            error: finished.error(),
-            first_token_at,
-            now: self.clock.now(),
+    async fn store_end(&self, claimed: &Claimed, written: &Written) -> Result<Stored, StoreError> {
+        let (request, live) = (&claimed.request, &claimed.live);
+        let sealed = live.seal();
+        let spent = &Spent::of(&sealed);
+        let mut edition = Edition::from_stored(request.edition);
+        let mut text = sealed.text;
+        let stored = match written {
+            Written::Broken(failure) if self.has_attempts_left(request) => {
+                // Kept, should the next attempt end before its first word.
+                let (text, unflushed) = (&text, &sealed.unflushed);
+                self.store
+                    .tx(|tx| async move {
+                        let next = self.start_next_attempt(&tx, request, failure, text, spent);
+                        let is_restarted = next.await?;
+                        if is_restarted {
+                            tx.append_chunks(unflushed).await?;
+                        }
+                        fault::point("restart.before_commit");
+                        Ok::<_, StoreError>(if is_restarted {
+                            Stored::Restarted
+                        } else {
+                            Stored::Fenced
+                        })
+                    })
+                    .await
+            }
+            _ => {
+                let (end, finish_reason) = match written {
+                    Written::Ended { end, finish_reason } => (end.clone(), finish_reason.clone()),
+                    Written::Broken(failure) => (End::Failed(failure.clone()), None),
+                };
+                if text.is_empty() && request.attempt > 0 {
+                    // What an earlier attempt had said is better than nothing.
+                    text = self
+                        .store
+                        .last_ledger_text(request.id)
+                        .await
+                        .inspect_err(|_| live.unseal())?;
+                    edition = edition.next();
+                }
+                let ending = &Ending {
+                    end,
+                    text,
+                    edition,
+                    spent: Spent {
+                        finish_reason,
+                        ..spent.clone()
+                    },
+                };
+                self.store
+                    .tx(|tx| async move {
+                        let chat = self.end_answer(&tx, request, ending.clone()).await?;
+                        fault::point("finish.before_commit");
+                        Ok::<_, StoreError>(chat.map_or(Stored::Fenced, |_| Stored::Ended))
+                    })
+                    .await
+            }
         };
-        self.store
-            .tx(|tx| async move {
-                let edition = Edition::from_stored(request.edition);
-                end_answer(&tx, request, end, text, edition).await
-            })
-            .await
+        stored.inspect_err(|_| live.unseal())
     }
-}
-
-/// Ends a request, its answer and the chat's turn together, if the request is still this
-/// attempt's to end. Whether it was.
-pub(super) async fn end_answer(
-    tx: &Tx,
-    request: &llm_request::Model,
-    end: &RequestEnd,
-    text: &str,
-    edition: Edition,
-) -> Result<bool, StoreError> {
-    if !tx
-        .end_request(request.id, request.attempt, end.clone())
-        .await?
-    {
-        return Ok(false);
-    }
-    let advance = Advance {
-        messages: 0,
-        status: Some(chat::Status::WaitingForUser),
-        now: end.now,
-    };
-    let chat = tx.advance_chat(request.chat_id, advance).await?;
-    let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
-    let finish = Finish {
-        status: match end.status {
-            llm_request::Status::Completed => chat_message::Status::Completed,
-            llm_request::Status::Cancelled => chat_message::Status::Cancelled,
-            _ => chat_message::Status::Failed,
-        },
-        content: text.to_owned(),
-        edition: edition.to_stored(),
-        error: end.error.clone(),
-        revision: chat.revision,
-        now: end.now,
-    };
-    let is_answered = match request.assistant_message_id {
-        Some(answer) => tx.finish_message(answer, finish).await?,
-        None => false,
-    };
-    if !is_answered {
-        tracing::warn!(request = %request.id, "the request had no pending answer to end");
-    }
-    Ok(true)
-}
-
-/// What the model's server said of itself, as it can be stored.
-fn stored(text: &str) -> String {
-    storable(text).into_owned()
 }

@@ -5,7 +5,6 @@ use entity::{MessageId, OwnerId};
 
 use super::Chats;
 use super::read::is_written;
-use crate::ledger::{Followed, follow};
 use crate::model::delta::{Delta, Knowledge, delta};
 use crate::model::hint::Activity;
 use crate::model::position::{Edition, Position};
@@ -50,23 +49,18 @@ impl Chats {
         {
             return Ok(pending(id, live.read(position)));
         }
-        let row = self.store.message(owner, id).await?;
-        let row = row.ok_or(TokensError::NotFound)?;
-        let edition = Edition::from_stored(row.edition);
-        if !is_written(&row) {
-            return Ok(stored(&row, position));
+        let seen = self.follower.read(id).await?;
+        let seen = seen.filter(|seen| seen.owner == owner);
+        let seen = seen.ok_or(TokensError::NotFound)?;
+        if !is_written(&seen.message) {
+            return Ok(stored(&seen.message, position));
         }
+        let edition = Edition::from_stored(seen.message.edition);
         if let Some(live) = live.filter(|live| live.ids.edition == edition) {
             return Ok(pending(id, live.read(position)));
         }
-        match follow(&self.store, &row).await? {
-            Followed::Finished(row) => Ok(stored(&row, position)),
-            Followed::Pending { text } => {
-                let delta = delta(position, edition, &text, Knowledge::Following);
-                Ok(pending(id, delta))
-            }
-            Followed::Gone => Err(TokensError::NotFound),
-        }
+        let delta = delta(position, edition, &seen.text, Knowledge::Following);
+        Ok(pending(id, delta))
     }
 }
 

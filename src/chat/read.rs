@@ -7,7 +7,7 @@ use entity::chat_message::{Model as Message, Status};
 use entity::{MessageId, OwnerId};
 
 use super::Chats;
-use crate::ledger::{Followed, Live, follow};
+use crate::ledger::Live;
 use crate::model::delta::{Delta, MAX_DELTA_BYTES, opening};
 use crate::model::failure::Failure;
 use crate::model::position::{Edition, Position};
@@ -90,16 +90,24 @@ impl Chats {
         if !is_written(&row) {
             return Ok(MessageRead::stored(row, limit));
         }
-        if let Some(live) = live.iter().find(|live| live.ids.message == row.id) {
+        let edition = Edition::from_stored(row.edition);
+        let is_this = |live: &&Arc<Live>| live.ids.message == row.id && live.ids.edition == edition;
+        if let Some(live) = live.iter().find(is_this) {
             return Ok(MessageRead::new(row, live.opening(limit)));
         }
-        Ok(match follow(&self.store, &row).await? {
-            Followed::Finished(row) => MessageRead::stored(*row, limit),
-            Followed::Pending { text } => {
-                let edition = Edition::from_stored(row.edition);
-                MessageRead::new(row, opening(edition, &text, limit))
-            }
-            Followed::Gone => MessageRead::stored(row, limit),
-        })
+        let Some(seen) = self.follower.read(row.id).await? else {
+            return Ok(MessageRead::stored(row, limit));
+        };
+        if !is_written(&seen.message) {
+            return Ok(MessageRead::stored(seen.message.clone(), limit));
+        }
+        // What was seen a moment ago may be an edition behind this row.
+        let text = if seen.message.edition == row.edition {
+            seen.text.as_str()
+        } else {
+            ""
+        };
+        let opening = opening(edition, text, limit);
+        Ok(MessageRead::new(row, opening))
     }
 }

@@ -1,13 +1,14 @@
-//! Rescue: requests that say `running` although nobody runs them any more are ended as failed,
-//! and what their ledger holds is kept. Nothing stays pending for ever.
+//! Rescue: requests that say `running` although nobody runs them any more start their next
+//! attempt, or, when they have had enough of them, end as failed with the text that there is.
+//! Nothing stays pending for ever.
 
 use entity::llm_request;
 
 use super::Chats;
-use super::finish::end_answer;
-use crate::model::failure::{Failure, FailureCode};
-use crate::model::position::Edition;
-use crate::store::{RequestEnd, StoreError};
+use super::answer::interrupted;
+use super::end::End;
+use crate::fault;
+use crate::store::StoreError;
 
 /// Requests rescued in one go.
 const BATCH: u64 = 100;
@@ -22,8 +23,8 @@ pub enum Abandoned {
 }
 
 impl Chats {
-    /// What the start of a node does before it takes any request: ends what the process before it
-    /// left running. Where other nodes may be alive, only what has no valid lease.
+    /// What the start of a node does before it takes any request: rescues what the process before
+    /// it left running. Where other nodes may be alive, only what has no valid lease.
     ///
     /// # Errors
     /// If the database fails.
@@ -34,13 +35,10 @@ impl Chats {
             Abandoned::LeaseExpired
         };
         self.rescue(abandoned).await?;
-        self.store
-            .tx(|tx| async move { tx.purge_finished_ledgers().await })
-            .await
-            .map(|_: u64| ())
+        self.repair().await
     }
 
-    /// Ends abandoned requests. How many there were.
+    /// Rescues abandoned requests. How many there were.
     ///
     /// # Errors
     /// If the database fails.
@@ -51,19 +49,20 @@ impl Chats {
                 .store
                 .abandoned_requests(self.clock.now(), abandoned == Abandoned::All, BATCH)
                 .await?;
+            let found = requests.len() as u64;
             let mut progress = 0;
-            for request in requests.iter().filter(|request| !self.runs_here(request)) {
-                if self.end_abandoned(request).await? {
-                    tracing::warn!(request = %request.id, "ended a request that nobody ran any more");
+            for request in requests {
+                if !self.runs_here(&request) && self.rescue_one(request).await? {
                     progress += 1;
                 }
             }
             rescued += progress;
-            if progress == 0 || (requests.len() as u64) < BATCH {
+            if progress == 0 || found < BATCH {
                 break;
             }
         }
         if rescued > 0 {
+            tracing::warn!(rescued, "rescued requests that nobody ran any more");
             self.announce();
         }
         Ok(rescued)
@@ -77,34 +76,49 @@ impl Chats {
             .is_some_and(|live| live.ids.attempt == request.attempt)
     }
 
-    async fn end_abandoned(&self, request: &llm_request::Model) -> Result<bool, StoreError> {
-        let text = &self.store.ledger_text(request.id, request.edition).await?;
-        let failure = Failure::new(
-            FailureCode::Interrupted,
-            "The server stopped while it was writing this answer. What it had written was kept.",
-        );
-        let end = &RequestEnd {
-            status: llm_request::Status::Failed,
-            model: request.model.clone(),
-            provider: request.provider.clone(),
-            finish_reason: None,
-            input_tokens: None,
-            output_tokens: None,
-            error: Some((failure.code, failure.message)),
-            first_token_at: request.first_token_at,
-            now: self.clock.now(),
+    async fn rescue_one(&self, request: llm_request::Model) -> Result<bool, StoreError> {
+        let cut = &self.cut(request).await?;
+        let request = &cut.request;
+        let goes_on = self.has_attempts_left(request);
+        let is_late = request
+            .deadline_at
+            .is_some_and(|deadline| deadline <= self.clock.now());
+        let failure = &if is_late {
+            self.too_late()
+        } else {
+            interrupted()
         };
-        // The text may be shorter than what a client has seen: up to one flush interval of it
-        // lived in memory alone. A new edition tells such a client to replace what it has.
-        let edition = Edition::from_stored(request.edition).next();
-        self.store
+        let rescued = self
+            .store
             .tx(|tx| async move {
-                let ended = end_answer(&tx, request, end, text, edition).await?;
-                if ended {
-                    tx.purge_ledger(&[request.id]).await?;
+                let now = tx.lock_request(request.id).await?;
+                // Its node may have come back in the last moment and renewed its lease.
+                let is_same = now.is_some_and(|now| {
+                    now.attempt == request.attempt
+                        && now.lease_expires_at == request.lease_expires_at
+                });
+                if !is_same {
+                    return Ok::<_, StoreError>(false);
                 }
-                Ok(ended)
+                let ending = cut.ending(End::Failed(failure.clone()));
+                let is_rescued = if goes_on {
+                    self.start_next_attempt(&tx, request, failure, &ending.text, &ending.spent)
+                        .await?
+                } else {
+                    self.end_answer(&tx, request, ending).await?.is_some()
+                };
+                fault::point("rescue.before_commit");
+                Ok(is_rescued)
             })
-            .await
+            .await?;
+        fault::point("rescue.committed");
+        if rescued {
+            self.flusher.finished(request.id);
+            tracing::warn!(
+                request = %request.id, attempt = request.attempt, goes_on,
+                "rescued a request that nobody ran any more"
+            );
+        }
+        Ok(rescued)
     }
 }

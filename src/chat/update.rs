@@ -1,6 +1,6 @@
-//! Changing a chat's title, model or agent.
+//! Changing a chat's title, model or agent, or what a message does that finds it busy.
 
-use entity::chat::Model as Chat;
+use entity::chat::{Model as Chat, OnBusy};
 
 use super::create::ModelError;
 use super::{Chats, OwnedChat};
@@ -13,6 +13,7 @@ pub struct ChatUpdate {
     pub title: Option<String>,
     pub model: Option<String>,
     pub agent: Option<String>,
+    pub on_busy: Option<OnBusy>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -21,7 +22,7 @@ pub enum UpdateError {
     Text(#[from] TextError),
     #[error(transparent)]
     Model(#[from] ModelError),
-    #[error("name at least one of `title`, `model` and `agent`")]
+    #[error("name at least one of `title`, `model`, `agent` and `on_busy`")]
     Nothing,
     #[error("the chat is gone")]
     ChatGone,
@@ -46,8 +47,15 @@ impl Chats {
             title: title.map(Title::into_string),
             model: model.map(ModelName::into_string),
             agent: agent.map(AgentAlias::into_string),
+            on_busy: update.on_busy,
         };
-        if change.title.is_none() && change.model.is_none() && change.agent.is_none() {
+        let is_named = [
+            change.title.is_some(),
+            change.model.is_some(),
+            change.agent.is_some(),
+            change.on_busy.is_some(),
+        ];
+        if !is_named.contains(&true) {
             return Err(UpdateError::Nothing);
         }
         let (id, now) = (chat.id(), self.clock.now());

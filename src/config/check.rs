@@ -2,9 +2,12 @@
 
 use secrecy::ExposeSecret;
 
-use super::Config;
+use super::{Config, ModelConfig};
 
 type Complaint = (&'static str, String);
+
+/// The highest price of a million tokens.
+const MAX_PRICE: f64 = 1_000_000.0;
 
 /// The first value that is out of bounds, by key, with the reason.
 pub(super) fn check(config: &Config) -> Result<(), Complaint> {
@@ -34,6 +37,7 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
             "expected a number from 0.1 to 1000000",
         );
     }
+    check_prices(&config.model)?;
     for (key, value, least, most) in bounds(config) {
         if value < least || value > most {
             return complain(key, format!("expected a number from {least} to {most}"));
@@ -45,10 +49,40 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
     Ok(())
 }
 
+fn check_prices(models: &[ModelConfig]) -> Result<(), Complaint> {
+    for (place, model) in models.iter().enumerate() {
+        if model.id.trim().is_empty() {
+            return complain("model", "a model's `id` is empty");
+        }
+        if models[..place].iter().any(|other| other.id == model.id) {
+            return complain("model", format!("{:?} is there twice", model.id));
+        }
+        let prices = [
+            Some(model.price_in),
+            Some(model.price_out),
+            model.price_cached,
+        ];
+        for price in prices.into_iter().flatten() {
+            if !(price.is_finite() && (0.0..=MAX_PRICE).contains(&price)) {
+                return complain(
+                    "model",
+                    format!(
+                        "a price of {:?} is not a number from 0 to {MAX_PRICE}",
+                        model.id
+                    ),
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 /// (key, value, least, most) of all whole numbers.
+#[expect(clippy::too_many_lines, reason = "a table, one row for each key")]
 fn bounds(config: &Config) -> Vec<(&'static str, u64, u64, u64)> {
     const HOUR_MS: u64 = 3_600_000;
     const TEN_MINUTES_MS: u64 = 600_000;
+    const MONTH_MS: u64 = 2_678_400_000;
     let size = |number: usize| number as u64;
     let (upstream, ledger, worker) = (&config.upstream, &config.ledger, &config.worker);
     let (database, limits) = (&config.database, &config.limits);
@@ -95,6 +129,57 @@ fn bounds(config: &Config) -> Vec<(&'static str, u64, u64, u64)> {
             size(ledger.max_answer_bytes),
             1_024,
             1 << 30,
+        ),
+        (
+            "openai.max_running",
+            config.openai.max_running.into(),
+            0,
+            1_000_000,
+        ),
+        (
+            "ollama.max_running",
+            config.ollama.max_running.into(),
+            0,
+            1_000_000,
+        ),
+        (
+            "demo.max_running",
+            config.demo.max_running.into(),
+            0,
+            1_000_000,
+        ),
+        ("upstream.max_retries", size(upstream.max_retries), 0, 20),
+        (
+            "ledger.max_unflushed_bytes",
+            size(ledger.max_unflushed_bytes),
+            1_024,
+            1 << 40,
+        ),
+        (
+            "ledger.follow_interval_ms",
+            ledger.follow_interval_ms,
+            0,
+            60_000,
+        ),
+        ("worker.max_attempts", worker.max_attempts.into(), 1, 100),
+        ("worker.deadline_ms", worker.deadline_ms, 100, 24 * HOUR_MS),
+        (
+            "worker.first_token_timeout_ms",
+            worker.first_token_timeout_ms,
+            50,
+            HOUR_MS,
+        ),
+        (
+            "worker.repair_interval_ms",
+            worker.repair_interval_ms,
+            50,
+            HOUR_MS,
+        ),
+        (
+            "limits.idempotency_ttl_ms",
+            limits.idempotency_ttl_ms,
+            1_000,
+            MONTH_MS,
         ),
         ("worker.max_running", size(worker.max_running), 1, 1_000_000),
         ("worker.lease_ms", worker.lease_ms, 300, HOUR_MS),

@@ -24,6 +24,8 @@ pub struct Config {
     pub listen: SocketAddr,
     pub database_url: SecretString,
     pub default_provider: ProviderChoice,
+    pub model: Vec<ModelConfig>,
+    pub chat: ChatConfig,
     pub database: DatabaseConfig,
     pub openai: OpenAiConfig,
     pub ollama: OllamaConfig,
@@ -45,6 +47,31 @@ pub enum ProviderChoice {
     Demo,
 }
 
+/// One model's price, per million tokens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    pub id: String,
+    pub price_in: f64,
+    pub price_out: f64,
+    pub price_cached: Option<f64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChatConfig {
+    pub on_busy: BusyChoice,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BusyChoice {
+    Enqueue,
+    Reject,
+    Interrupt,
+    Rollback,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseConfig {
@@ -58,6 +85,7 @@ pub struct OpenAiConfig {
     pub api_key: SecretString,
     pub base_url: String,
     pub model: String,
+    pub max_running: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -65,6 +93,7 @@ pub struct OpenAiConfig {
 pub struct OllamaConfig {
     pub base_url: String,
     pub model: String,
+    pub max_running: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -73,6 +102,7 @@ pub struct DemoConfig {
     pub tokens_per_second: f64,
     pub tokens: usize,
     pub seed: u64,
+    pub max_running: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -81,6 +111,7 @@ pub struct UpstreamConfig {
     pub connect_timeout_ms: u64,
     pub first_byte_timeout_ms: u64,
     pub stall_timeout_ms: u64,
+    pub max_retries: usize,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -88,6 +119,8 @@ pub struct UpstreamConfig {
 pub struct LedgerConfig {
     pub flush_interval_ms: u64,
     pub max_answer_bytes: usize,
+    pub max_unflushed_bytes: usize,
+    pub follow_interval_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -96,6 +129,18 @@ pub struct WorkerConfig {
     pub max_running: usize,
     pub lease_ms: u64,
     pub scan_interval_ms: u64,
+    pub max_attempts: u32,
+    pub deadline_ms: u64,
+    pub first_token_timeout_ms: u64,
+    pub on_broken_answer: BrokenChoice,
+    pub repair_interval_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BrokenChoice {
+    Fail,
+    Replace,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -106,6 +151,7 @@ pub struct LimitsConfig {
     pub connections: usize,
     pub header_timeout_ms: u64,
     pub body_timeout_ms: u64,
+    pub idempotency_ttl_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -44,17 +44,37 @@ pub(super) fn shown(key: &str, value: &Value) -> String {
     if key.ends_with("url") {
         return format!("{:?}", without_password(&text));
     }
-    match value.kind {
-        ValueKind::String(_) => format!("{text:?}"),
-        _ => text,
+    literal(value)
+}
+
+/// A value as TOML has it.
+fn literal(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::String(text) => format!("{text:?}"),
+        ValueKind::Array(items) => {
+            let items: Vec<String> = items.iter().map(literal).collect();
+            format!("[{}]", items.join(", "))
+        }
+        ValueKind::Table(table) => {
+            let mut pairs: Vec<String> = table
+                .iter()
+                .map(|(key, value)| format!("{key} = {}", literal(value)))
+                .collect();
+            pairs.sort();
+            format!("{{ {} }}", pairs.join(", "))
+        }
+        _ => value.to_string(),
     }
 }
 
 /// By its name, so that a secret is masked also where its key is misspelt.
 fn is_secret(key: &str) -> bool {
-    key.to_lowercase()
-        .split(['.', '_'])
-        .any(|word| ["key", "token", "secret", "password"].contains(&word))
+    // A time limit on a first token is none.
+    !key.ends_with("_ms")
+        && key
+            .to_lowercase()
+            .split(['.', '_'])
+            .any(|word| ["key", "token", "secret", "password"].contains(&word))
 }
 
 pub(super) fn without_password(text: &str) -> String {

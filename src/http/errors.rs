@@ -3,8 +3,9 @@
 
 use super::problem::{Kind, Problem};
 use crate::chat::{
-    AccessError, CreateError, DeleteChatError, DeleteMessageError, ListError, MessageError,
-    MessagesError, ModelError, SendError, TokensError, UpdateError,
+    AccessError, AgainError, CancelError, CreateError, DeleteChatError, DeleteMessageError,
+    EditError, ListError, MessageError, MessagesError, ModelError, OnceError, SelectError,
+    SendError, TokensError, UpdateError, UsageError,
 };
 use crate::model::text::TextError;
 use crate::store::StoreError;
@@ -49,6 +50,7 @@ impl From<CreateError> for Problem {
             CreateError::Text(error) => error.into(),
             CreateError::Model(error) => error.into(),
             CreateError::UuidTaken => Self::bare(Kind::UuidTaken),
+            CreateError::Once(error) => error.into(),
             CreateError::Store(error) => error.into(),
         }
     }
@@ -59,7 +61,80 @@ impl From<SendError> for Problem {
         match error {
             SendError::Text(error) => error.into(),
             SendError::ChatGone => Self::bare(Kind::ChatNotFound),
+            SendError::Busy => Self::bare(Kind::ChatBusy),
+            SendError::UuidTaken => Self::bare(Kind::UuidTaken),
+            SendError::Once(error) => error.into(),
             SendError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<OnceError> for Problem {
+    fn from(error: OnceError) -> Self {
+        match error {
+            OnceError::OtherBody => Self::bare(Kind::IdempotencyKeyReused),
+            OnceError::Running => Self::bare(Kind::RequestRunning),
+            OnceError::Answer(error) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<CancelError> for Problem {
+    fn from(error: CancelError) -> Self {
+        match error {
+            CancelError::NotFound => Self::bare(Kind::MessageNotFound),
+            CancelError::Once(error) => error.into(),
+            CancelError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AgainError> for Problem {
+    fn from(error: AgainError) -> Self {
+        match error {
+            AgainError::NotFound => Self::bare(Kind::MessageNotFound),
+            AgainError::StillWritten => Self::bare(Kind::StillWritten),
+            error @ (AgainError::NotAnAnswer
+            | AgainError::IsComplete
+            | AgainError::IsNotComplete
+            | AgainError::QuestionGone) => Self::new(Kind::WrongState, error.to_string()),
+            AgainError::Once(error) => error.into(),
+            AgainError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SelectError> for Problem {
+    fn from(error: SelectError) -> Self {
+        match error {
+            SelectError::NotFound => Self::bare(Kind::MessageNotFound),
+            error @ SelectError::NoSuchVersion(_) => {
+                Self::new(Kind::VersionNotFound, error.to_string())
+            }
+            SelectError::StillWritten => Self::bare(Kind::StillWritten),
+            error @ SelectError::NotAnAnswer => Self::new(Kind::WrongState, error.to_string()),
+            SelectError::Once(error) => error.into(),
+            SelectError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EditError> for Problem {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::NotFound => Self::bare(Kind::MessageNotFound),
+            error @ EditError::NotYours => Self::new(Kind::WrongState, error.to_string()),
+            EditError::Text(error) => error.into(),
+            EditError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UsageError> for Problem {
+    fn from(error: UsageError) -> Self {
+        match error {
+            error @ UsageError::EmptyRange => Self::new(Kind::MalformedRequest, error.to_string()),
+            UsageError::Store(error) => error.into(),
         }
     }
 }

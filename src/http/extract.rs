@@ -11,17 +11,22 @@ use axum::http::{HeaderMap, header};
 use entity::{MessageId, OwnerId};
 use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::AppState;
 use super::problem::{Kind, Problem};
-use crate::chat::{Chats, OwnedChat};
+use crate::chat::{Chats, Once, OwnedChat};
 use crate::model::position::{InvalidPosition, Position};
+use crate::store::KeyScope;
 
 /// Characters of a UUID in its usual form.
 const UUID_CHARS: usize = 36;
 /// Characters of a bad value that are quoted back.
 const QUOTED_CHARS: usize = 80;
+/// Bytes of an idempotency key.
+const MAX_KEY_BYTES: usize = 255;
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Who asks. There is one user so far: whoever can reach the server.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +137,24 @@ impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
     }
 }
 
+/// The path's `{number}`: of a version, from 1.
+#[derive(Clone, Copy, Debug)]
+pub struct NumberPath(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for NumberPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        let text = params.iter().find(|(key, _)| *key == "number");
+        let number = text.and_then(|(_, text)| text.parse().ok());
+        number.map(Self).ok_or_else(|| {
+            let detail = "a version's number is an integer from 1";
+            Problem::new(Kind::MalformedRequest, detail)
+        })
+    }
+}
+
 /// A path's only part that is no id.
 #[derive(Clone, Debug)]
 pub struct NamePath(pub String);
@@ -169,25 +192,81 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
-        let content_type = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .map(|value| value.to_str().unwrap_or_default().to_owned());
-        let limits = state.limits;
-        let body = tokio::time::timeout(limits.body_timeout, Bytes::from_request(request, state))
-            .await
-            .map_err(|_| Problem::bare(Kind::BodyTooSlow))?
-            .map_err(|error| match error {
-                BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-                    Problem::new(
-                        Kind::BodyTooLarge,
-                        format!("at most {} bytes are taken", limits.body_bytes),
-                    )
-                }
-                error => Problem::new(Kind::MalformedRequest, error.body_text()),
-            })?;
+        let content_type = content_type(request.headers());
+        let body = read_body(request, state).await?;
         decode(content_type.as_deref(), &body).map(Self)
     }
+}
+
+/// The body of a POST, and the key under which it has its effect once, if it came with one.
+#[derive(Clone, Debug)]
+pub struct Posted<T> {
+    pub body: T,
+    pub once: Option<Once>,
+}
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Posted<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let Caller(owner) = Caller::from_request_parts(&mut parts, state).await?;
+        let key = idempotency_key(&parts.headers)?;
+        let route = format!("{} {}", parts.method, parts.uri.path());
+        let content_type = content_type(&parts.headers);
+        let body = read_body(Request::from_parts(parts, body), state).await?;
+        let once = key.map(|key| Once {
+            scope: KeyScope { owner, route, key },
+            body_hash: format!("{:x}", HexDigest(&Sha256::digest(&body))),
+        });
+        let body = decode(content_type.as_deref(), &body)?;
+        Ok(Self { body, once })
+    }
+}
+
+/// The bytes of a digest, to be written as hexadecimal.
+struct HexDigest<'a>(&'a [u8]);
+
+impl std::fmt::LowerHex for HexDigest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(key)
+            if (1..=MAX_KEY_BYTES).contains(&key.len())
+                && key.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(Some(key.to_owned()))
+        }
+        _ => Err(Problem::bare(Kind::MalformedKey)),
+    }
+}
+
+fn content_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?;
+    Some(value.to_str().unwrap_or_default().to_owned())
+}
+
+async fn read_body(request: Request, state: &AppState) -> Result<Bytes, Problem> {
+    let limits = state.limits;
+    tokio::time::timeout(limits.body_timeout, Bytes::from_request(request, state))
+        .await
+        .map_err(|_| Problem::bare(Kind::BodyTooSlow))?
+        .map_err(|error| match error {
+            BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+                Problem::new(
+                    Kind::BodyTooLarge,
+                    format!("at most {} bytes are taken", limits.body_bytes),
+                )
+            }
+            error => Problem::new(Kind::MalformedRequest, error.body_text()),
+        })
 }
 
 fn decode<T: DeserializeOwned>(content_type: Option<&str>, body: &[u8]) -> Result<T, Problem> {

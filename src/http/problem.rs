@@ -22,6 +22,12 @@ pub enum Kind {
     CursorNotFound,
     UuidTaken,
     StillWritten,
+    WrongState,
+    VersionNotFound,
+    ChatBusy,
+    MalformedKey,
+    IdempotencyKeyReused,
+    RequestRunning,
     BodyTooLarge,
     BodyTooSlow,
     UnsupportedMediaType,
@@ -30,7 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 22] = [
         Self::NoSuchPage,
         Self::MethodNotAllowed,
         Self::MalformedRequest,
@@ -42,6 +48,12 @@ impl Kind {
         Self::CursorNotFound,
         Self::UuidTaken,
         Self::StillWritten,
+        Self::WrongState,
+        Self::VersionNotFound,
+        Self::ChatBusy,
+        Self::MalformedKey,
+        Self::IdempotencyKeyReused,
+        Self::RequestRunning,
         Self::BodyTooLarge,
         Self::BodyTooSlow,
         Self::UnsupportedMediaType,
@@ -67,6 +79,7 @@ impl Kind {
         self.describe().3
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table, one row for each kind")]
     fn describe(self) -> (&'static str, &'static str, StatusCode, &'static str) {
         match self {
             Self::NoSuchPage => (
@@ -133,7 +146,43 @@ impl Kind {
                 "still-written",
                 "The answer is still being written",
                 StatusCode::CONFLICT,
-                "Wait until its status is no longer pending.",
+                "Wait until its status is no longer pending, or cancel it.",
+            ),
+            Self::WrongState => (
+                "wrong-state",
+                "This cannot be done with this message as it is",
+                StatusCode::CONFLICT,
+                "The detail says what is in the way, and what can be done instead.",
+            ),
+            Self::VersionNotFound => (
+                "version-not-found",
+                "There is no such version",
+                StatusCode::NOT_FOUND,
+                "GET /chat/message/{uuid}/versions lists the ones that there are.",
+            ),
+            Self::ChatBusy => (
+                "chat-busy",
+                "An answer is under way in this chat",
+                StatusCode::CONFLICT,
+                "Wait until it has ended, or send with another `on_busy`: enqueue, interrupt or rollback.",
+            ),
+            Self::MalformedKey => (
+                "malformed-idempotency-key",
+                "This is not an idempotency key",
+                StatusCode::BAD_REQUEST,
+                "An Idempotency-Key has 1 to 255 visible ASCII characters; a fresh UUID is a good one.",
+            ),
+            Self::IdempotencyKeyReused => (
+                "idempotency-key-reused",
+                "This key came with another body before",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Repeat a request to the letter, or take a new key (or UUID) for a new one.",
+            ),
+            Self::RequestRunning => (
+                "request-running",
+                "The first request with this key is still being worked on",
+                StatusCode::CONFLICT,
+                "Send the same again after the time in the Retry-After header: it gets the first one's answer.",
             ),
             Self::BodyTooLarge => (
                 "body-too-large",
@@ -169,7 +218,7 @@ impl Kind {
     }
 }
 
-/// Seconds after which to try again while the database is away.
+/// Seconds after which to try again what cannot be done at the moment.
 const RETRY_AFTER_S: &str = "1";
 
 /// One occurrence of a kind of problem.
@@ -245,7 +294,8 @@ impl IntoResponse for Problem {
     /// An empty answer that carries the problem to the layer that writes it out.
     fn into_response(self) -> Response {
         let mut response = self.kind.status().into_response();
-        if self.kind == Kind::Unavailable {
+        let passes = [Kind::Unavailable, Kind::ChatBusy, Kind::RequestRunning];
+        if passes.contains(&self.kind) {
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));

@@ -1,9 +1,13 @@
 //! Group commit: one task per node gathers what all live ledgers have gained and writes it in one
 //! transaction every interval, so that the cost is per flush and not per token nor per chat.
 //!
+//! The same transaction asks which of the requests are still this node's. What is not is dropped
+//! there and then: its provider connection, its memory, and the text that it would have written.
+//!
 //! The same task purges the chunks of answers whose text is final. Because it does so between two
 //! flushes, no chunk of a finished answer can be written after its purge.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,9 +15,10 @@ use entity::RequestId;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::live::{Ledgers, Live};
+use super::live::{Ledgers, Live, Stop};
+use crate::fault;
 use crate::model::clock::Clock;
-use crate::store::{Chunk, Lease, Store, StoreError};
+use crate::store::{Chunk, Fence, Lease, Store, StoreError};
 
 /// How often the chunks of finished answers are purged, at most.
 const PURGE_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,6 +34,15 @@ pub struct FlushSettings {
     pub node: String,
     /// How long a claim holds.
     pub lease: Duration,
+}
+
+/// Whether a flush renews the leases too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leases {
+    Keep,
+    Renew,
+    /// Let go of them, so that others need not wait for them to run out.
+    Release,
 }
 
 /// Writes the live ledgers of one node to the database.
@@ -57,17 +71,22 @@ impl Flusher {
         }
     }
 
-    /// A lease that this node takes or renews now.
+    /// A lease that this node takes or renews now, and until when it counts on it.
     #[must_use]
-    pub fn lease(&self) -> Lease {
-        let ms = i64::try_from(self.settings.lease.as_millis()).unwrap_or(i64::MAX);
+    pub fn lease(&self) -> (Lease, Instant) {
+        let until = Instant::now() + self.settings.lease;
+        (self.lease_for(self.settings.lease), until)
+    }
+
+    fn lease_for(&self, time: Duration) -> Lease {
+        let ms = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         Lease {
             owner: self.settings.node.clone(),
             expires_at: self.clock.now().plus_ms(ms),
         }
     }
 
-    /// Hands a finished answer's chunks over to be purged.
+    /// Hands the chunks of a request over to be purged, once its text is final.
     pub fn finished(&self, request: RequestId) {
         self.lock_finished().push(request);
     }
@@ -85,11 +104,19 @@ impl Flusher {
                 () = stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let renews = renewed.elapsed() >= renewal;
-            match self.flush(renews.then(|| self.lease())).await {
-                Ok(()) if renews => renewed = Instant::now(),
+            let begun = Instant::now();
+            let leases = if renewed.elapsed() >= renewal {
+                Leases::Renew
+            } else {
+                Leases::Keep
+            };
+            match self.flush(leases).await {
+                Ok(()) if leases == Leases::Renew => renewed = begun,
                 Ok(()) => {}
-                Err(error) => tracing::error!(%error, "flush failed; the text stays in memory"),
+                Err(error) => {
+                    tracing::error!(%error, "flush failed; the text stays in memory");
+                    self.give_up_lost_leases();
+                }
             }
             if purged.elapsed() >= PURGE_INTERVAL {
                 purged = Instant::now();
@@ -106,39 +133,105 @@ impl Flusher {
     /// # Errors
     /// If the database fails.
     pub async fn flush_and_release(&self) -> Result<(), StoreError> {
-        let released = Lease {
-            expires_at: self.clock.now().plus_ms(-1),
-            ..self.lease()
-        };
-        self.flush(Some(released)).await?;
+        self.flush(Leases::Release).await?;
         self.purge().await
     }
 
-    async fn flush(&self, lease: Option<Lease>) -> Result<(), StoreError> {
+    /// Writes what all ledgers have gained, and drops those that are no longer this node's.
+    ///
+    /// # Errors
+    /// If the database fails: nothing has been written then, or it was not confirmed.
+    pub async fn flush(&self, leases: Leases) -> Result<(), StoreError> {
         let ledgers = self.ledgers.all();
+        if ledgers.is_empty() {
+            return Ok(());
+        }
         let gained: Vec<(Arc<Live>, Chunk)> = ledgers
             .iter()
             .filter_map(|live| Some((Arc::clone(live), live.unflushed()?)))
             .collect();
-        if gained.is_empty() && (lease.is_none() || ledgers.is_empty()) {
-            return Ok(());
-        }
-        let chunks: Vec<Chunk> = gained.iter().map(|(_, chunk)| chunk.clone()).collect();
-        let requests: Vec<RequestId> = ledgers.iter().map(|live| live.ids.request).collect();
-        let (chunks, requests, lease) = (&chunks, &requests, &lease);
-        self.store
-            .tx(|tx| async move {
-                tx.append_chunks(chunks).await?;
-                if let Some(lease) = lease {
-                    tx.renew_leases(requests, lease).await?;
-                }
-                Ok::<_, StoreError>(())
-            })
-            .await?;
+        let (until, held) = if gained.is_empty() && leases == Leases::Keep {
+            if self.store.is_single_process() {
+                // Nobody else could have taken anything.
+                return Ok(());
+            }
+            let held = self.store.held_requests(&self.settings.node).await?;
+            (None, held)
+        } else {
+            self.write(&ledgers, &gained, leases).await?
+        };
+        fault::point("flush.committed");
+        let held: HashSet<Fence> = held.into_iter().collect();
         for (live, chunk) in gained {
             live.mark_flushed(chunk.text.len());
         }
+        for live in ledgers {
+            if !held.contains(&live.fence()) {
+                self.drop_fenced(&live);
+            } else if let Some(until) = until {
+                live.leased_until(until);
+            }
+        }
         Ok(())
+    }
+
+    async fn write(
+        &self,
+        ledgers: &[Arc<Live>],
+        gained: &[(Arc<Live>, Chunk)],
+        leases: Leases,
+    ) -> Result<(Option<Instant>, Vec<Fence>), StoreError> {
+        let requests: &Vec<RequestId> = &ledgers.iter().map(|live| live.ids.request).collect();
+        let (lease, until) = match leases {
+            Leases::Keep => (None, None),
+            Leases::Renew => {
+                let (lease, until) = self.lease();
+                (Some(lease), Some(until))
+            }
+            Leases::Release => (Some(self.lease_for(Duration::ZERO)), None),
+        };
+        let lease = &lease;
+        let held = self
+            .store
+            .tx(|tx| async move {
+                let held = match lease {
+                    Some(lease) => tx.renew_leases(requests, lease).await?,
+                    None => tx.held_requests(&self.settings.node).await?,
+                };
+                let is_held: HashSet<&Fence> = held.iter().collect();
+                let chunks: Vec<Chunk> = gained
+                    .iter()
+                    .filter(|(live, _)| is_held.contains(&live.fence()))
+                    .map(|(_, chunk)| chunk.clone())
+                    .collect();
+                tx.append_chunks(&chunks).await?;
+                fault::point("flush.before_commit");
+                Ok::<_, StoreError>(held)
+            })
+            .await?;
+        Ok((until, held))
+    }
+
+    /// The request has been ended, deleted, or taken over by another attempt.
+    fn drop_fenced(&self, live: &Live) {
+        tracing::info!(request = %live.ids.request, attempt = live.ids.attempt, "no longer this node's");
+        live.stop(Stop::Ended);
+        self.ledgers.close(live);
+        self.finished(live.ids.request);
+    }
+
+    /// While the database is away nobody can tell a node that is cut off from one that is not. So
+    /// that no model is asked for the same answer by two nodes for longer than a lease, this one
+    /// stops listening when its own lease has been over for as long as it was.
+    fn give_up_lost_leases(&self) {
+        if self.store.is_single_process() {
+            return;
+        }
+        for live in self.ledgers.all() {
+            if live.overdue().is_some_and(|by| by >= self.settings.lease) {
+                live.stop(Stop::LeaseLost);
+            }
+        }
     }
 
     async fn purge(&self) -> Result<(), StoreError> {
@@ -149,7 +242,11 @@ impl Flusher {
         let requests = &finished;
         let purged: Result<u64, StoreError> = self
             .store
-            .tx(|tx| async move { tx.purge_ledger(requests).await })
+            .tx(|tx| async move {
+                let purged = tx.purge_ledger(requests).await?;
+                fault::point("purge.before_commit");
+                Ok(purged)
+            })
             .await;
         if purged.is_err() {
             self.lock_finished().extend(finished);

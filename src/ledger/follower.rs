@@ -1,36 +1,147 @@
 //! Reading an answer that another node writes, through the database. What is read may lag behind
 //! what the writing node has already shown.
+//!
+//! However many clients poll one message, it is read once per interval, and of its text only what
+//! is new. Nothing but a pending message is remembered: once it has ended, or is to be written
+//! again, a client must not be told otherwise, or it would stop polling too early.
 
-use entity::chat_message::{Model as Message, Status};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::store::{Store, StoreError};
+use entity::chat_message::Status;
+use entity::{MessageId, OwnerId};
+use moka::sync::Cache;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
-/// What following a pending message found.
+use crate::store::{Store, StoreError, Watched};
+
+/// Messages remembered at most.
+const MAX_FOLLOWED: u64 = 10_000;
+/// A message that nobody has asked for in this time is forgotten.
+const FORGET_AFTER: Duration = Duration::from_secs(10);
+/// How often a message may change while it is being read.
+const MAX_CHANGES: usize = 4;
+
+/// A message as the database has it.
 #[derive(Clone, Debug)]
-pub enum Followed {
-    /// It is still being written; this much of its text has been flushed.
-    Pending { text: String },
-    /// It has been finished meanwhile.
-    Finished(Box<Message>),
-    /// It is gone.
-    Gone,
+pub struct Followed {
+    pub message: entity::chat_message::Model,
+    pub owner: OwnerId,
+    /// What has been flushed of a pending answer; empty for any other message, whose text is in
+    /// its row.
+    pub text: String,
 }
 
-/// Reads what has been flushed of a pending message that this node does not write.
-///
-/// The message is looked at again after its chunks have been read: had it been finished in
-/// between, the chunks might have been purged already, and an empty text be taken for the truth.
-///
-/// # Errors
-/// If the database fails.
-pub async fn follow(store: &Store, message: &Message) -> Result<Followed, StoreError> {
-    let text = match message.request_id {
-        Some(request) => store.ledger_text(request, message.edition).await?,
-        None => String::new(),
-    };
-    Ok(match store.any_message(message.id).await? {
-        None => Followed::Gone,
-        Some(now) if now.status == Status::Pending => Followed::Pending { text },
-        Some(now) => Followed::Finished(Box::new(now)),
-    })
+/// Follows the answers of other nodes.
+pub struct Follower {
+    store: Arc<Store>,
+    interval: Duration,
+    followed: Cache<MessageId, Arc<Mutex<Option<Reading>>>>,
+}
+
+/// What was read of a pending answer, and when.
+struct Reading {
+    at: Instant,
+    attempt: i64,
+    seen: Arc<Followed>,
+}
+
+impl Follower {
+    /// `interval`: how old what is given out may be, beyond the writing node's flush interval.
+    #[must_use]
+    pub fn new(store: Arc<Store>, interval: Duration) -> Self {
+        Self {
+            store,
+            interval,
+            followed: Cache::builder()
+                .max_capacity(MAX_FOLLOWED)
+                .time_to_idle(FORGET_AFTER)
+                .build(),
+        }
+    }
+
+    /// The message as the database has it, at most an interval ago. None if there is none.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn read(&self, id: MessageId) -> Result<Option<Arc<Followed>>, StoreError> {
+        let place = self.followed.get_with(id, Arc::default);
+        // Whoever comes while it is being read waits for that, and gets the same.
+        let mut reading = place.lock().await;
+        if let Some(reading) = &*reading
+            && reading.at.elapsed() < self.interval
+        {
+            return Ok(Some(Arc::clone(&reading.seen)));
+        }
+        let at = Instant::now();
+        let Some((watched, text)) = self.look(id, reading.take()).await? else {
+            self.followed.invalidate(&id);
+            return Ok(None);
+        };
+        let seen = Arc::new(Followed {
+            message: watched.message,
+            owner: watched.owner_id,
+            text,
+        });
+        match watched.attempt {
+            Some(attempt) if is_written(&seen.message) => {
+                *reading = Some(Reading {
+                    at,
+                    attempt,
+                    seen: Arc::clone(&seen),
+                });
+            }
+            _ => self.followed.invalidate(&id),
+        }
+        Ok(Some(seen))
+    }
+
+    /// Forgets what was read: this node has just changed the message.
+    pub fn forget(&self, id: MessageId) {
+        self.followed.invalidate(&id);
+    }
+
+    /// The chunks first and the row after them: had the answer been finished in between, its
+    /// chunks might have been purged already, and a part of the text be taken for the whole.
+    async fn look(
+        &self,
+        id: MessageId,
+        before: Option<Reading>,
+    ) -> Result<Option<(Watched, String)>, StoreError> {
+        let (mut known, mut text) = match before {
+            Some(reading) => {
+                let message = &reading.seen.message;
+                let known = (message.request_id, message.edition, Some(reading.attempt));
+                (Some(known), reading.seen.text.clone())
+            }
+            None => (None, String::new()),
+        };
+        for _ in 0..MAX_CHANGES {
+            if let Some((Some(request), _, Some(attempt))) = known {
+                self.store
+                    .read_ledger((request, attempt), &mut text)
+                    .await?;
+            }
+            let Some(watched) = self.store.watched_message(id).await? else {
+                return Ok(None);
+            };
+            if !is_written(&watched.message) {
+                return Ok(Some((watched, String::new())));
+            }
+            let message = &watched.message;
+            let now = (message.request_id, message.edition, watched.attempt);
+            if known == Some(now) {
+                return Ok(Some((watched, text)));
+            }
+            known = Some(now);
+            text.clear();
+        }
+        Err(StoreError::Raced)
+    }
+}
+
+/// Whether the text is still being written: a message of the user's has all of its own.
+fn is_written(message: &entity::chat_message::Model) -> bool {
+    message.status == Status::Pending && message.reply_to.is_some()
 }

@@ -1,15 +1,19 @@
 //! The text of a running answer in this node's memory. Polls of it touch no database.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use entity::{ChatId, MessageId, OwnerId, RequestId, Timestamp};
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::delta::{Delta, Knowledge, delta, opening};
 use crate::model::position::{Edition, Position};
 use crate::model::text::storable;
-use crate::store::Chunk;
+use crate::model::usage::Usage;
+use crate::store::{Chunk, Fence};
 
 /// What a live ledger is the text of.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +29,13 @@ pub struct LiveIds {
 /// Why an answer is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Nobody wants it any more: end it as cancelled.
-    Cancel,
-    /// This node goes away, or has lost the request: drop everything and write nothing.
+    /// Its row has been ended or taken over by somebody else: drop everything and write nothing.
+    Ended,
+    /// This node goes away: stop where it is, for the last flush writes what is there.
     Abandon,
+    /// The database has been away for so long that another node may be running the request: ask
+    /// the model no more, and let the database decide whose it is when it is back.
+    LeaseLost,
 }
 
 /// The answer has reached the limit on its length.
@@ -38,13 +45,30 @@ pub struct LedgerFull {
     pub limit: usize,
 }
 
+/// What is known of an answer at the moment when somebody ends it.
+#[derive(Clone, Debug, Default)]
+pub struct Sealed {
+    pub text: String,
+    /// What of the text the database does not have.
+    pub unflushed: Vec<Chunk>,
+    pub first_token_at: Option<Timestamp>,
+    pub model: Option<String>,
+    /// What the provider has reported so far.
+    pub usage: Usage,
+    /// About how many tokens the model was sent.
+    pub input_estimate: i64,
+}
+
 /// One running answer.
 pub struct Live {
     pub ids: LiveIds,
     limit: usize,
     text: Mutex<Text>,
-    cancel: CancellationToken,
+    backlog: Arc<Backlog>,
+    leased_until: Mutex<Instant>,
+    ended: CancellationToken,
     abandon: CancellationToken,
+    lease_lost: CancellationToken,
 }
 
 #[derive(Default)]
@@ -52,9 +76,17 @@ struct Text {
     so_far: String,
     /// Bytes that are in the database.
     flushed: usize,
+    /// Where the chunk ends that was written and not confirmed. The next flush writes exactly it
+    /// again, so that a chunk that is there twice is there twice alike.
+    tried: Option<usize>,
     first_token_at: Option<Timestamp>,
-    /// The final text is on its way to the message: nothing is flushed any more.
-    sealed: bool,
+    model: Option<String>,
+    usage: Usage,
+    input_estimate: i64,
+    /// Those who are about to store the final text. Meanwhile nothing is flushed, and what the
+    /// model says is held back: nobody may read what will not have been said.
+    seals: usize,
+    held: String,
 }
 
 impl Live {
@@ -65,14 +97,44 @@ impl Live {
     pub fn append(&self, piece: &str, now: Timestamp) -> Result<(), LedgerFull> {
         let piece = storable(piece);
         let mut text = self.lock();
-        if text.so_far.len() + piece.len() > self.limit {
+        if text.so_far.len() + text.held.len() + piece.len() > self.limit {
             return Err(LedgerFull { limit: self.limit });
         }
         if text.first_token_at.is_none() && !piece.is_empty() {
             text.first_token_at = Some(now);
         }
-        text.so_far.push_str(&piece);
+        if text.seals > 0 {
+            text.held.push_str(&piece);
+        } else {
+            text.so_far.push_str(&piece);
+        }
+        self.backlog.add(piece.len());
         Ok(())
+    }
+
+    /// Returns when there is room for more text that the database does not have yet.
+    pub async fn room(&self) {
+        self.backlog.room().await;
+    }
+
+    /// Notes what the model is sent.
+    pub fn note_call(&self, model: &str, input_estimate: i64) {
+        let mut text = self.lock();
+        text.model = Some(model.to_owned());
+        text.input_estimate = input_estimate;
+    }
+
+    /// Notes what the provider says that it has counted.
+    pub fn note_usage(&self, usage: Usage) {
+        let mut text = self.lock();
+        text.usage = usage.or(text.usage);
+    }
+
+    /// Whether the model has said nothing yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let text = self.lock();
+        text.so_far.is_empty() && text.held.is_empty()
     }
 
     /// What a client at `position` gets.
@@ -92,59 +154,113 @@ impl Live {
         opening(self.ids.edition, &self.lock().so_far, limit)
     }
 
-    /// Ends the flushing and returns the text and when it began.
+    /// Holds the text still, so that it can be stored as the final one.
     #[must_use]
-    pub fn seal(&self) -> (String, Option<Timestamp>) {
+    pub fn seal(&self) -> Sealed {
         let mut text = self.lock();
-        text.sealed = true;
-        (text.so_far.clone(), text.first_token_at)
-    }
-
-    /// Takes the flushing up again: the final text could not be stored.
-    pub fn unseal(&self) {
-        self.lock().sealed = false;
-    }
-
-    /// Tells the task that writes this answer to stop. The first reason given counts, but for
-    /// `Abandon`, which goes before.
-    pub fn stop(&self, why: Stop) {
-        match why {
-            Stop::Cancel => self.cancel.cancel(),
-            Stop::Abandon => self.abandon.cancel(),
+        text.seals += 1;
+        let whole = text.so_far.len();
+        // What was tried and not confirmed once more as it was, and the rest.
+        let middle = text.tried.unwrap_or(whole);
+        let pieces = [(text.flushed, middle), (middle, whole)];
+        let pieces = pieces.into_iter().filter(|(start, end)| start < end);
+        Sealed {
+            unflushed: pieces
+                .map(|(start, end)| self.chunk(&text.so_far, start, end))
+                .collect(),
+            text: text.so_far.clone(),
+            first_token_at: text.first_token_at,
+            model: text.model.clone(),
+            usage: text.usage,
+            input_estimate: text.input_estimate,
         }
     }
 
-    /// Returns when the answer is to stop.
+    /// Takes one seal off again: the final text could not be stored.
+    pub fn unseal(&self) {
+        let mut text = self.lock();
+        text.seals = text.seals.saturating_sub(1);
+        if text.seals == 0 {
+            let held = std::mem::take(&mut text.held);
+            text.so_far.push_str(&held);
+        }
+    }
+
+    /// Tells the task that writes this answer to stop.
+    pub fn stop(&self, why: Stop) {
+        match why {
+            Stop::Ended => self.ended.cancel(),
+            Stop::Abandon => self.abandon.cancel(),
+            Stop::LeaseLost => self.lease_lost.cancel(),
+        }
+    }
+
+    /// Returns when the answer is to stop, for the weightiest reason there is.
     pub async fn stopped(&self) -> Stop {
         tokio::select! {
             biased;
+            () = self.ended.cancelled() => Stop::Ended,
             () = self.abandon.cancelled() => Stop::Abandon,
-            () = self.cancel.cancelled() => Stop::Cancel,
+            () = self.lease_lost.cancelled() => Stop::LeaseLost,
         }
     }
 
-    /// Returns when the answer is to be dropped without being finished.
-    pub async fn abandoned(&self) {
-        self.abandon.cancelled().await;
+    /// Returns when it makes no sense to go on storing the end of this answer.
+    pub async fn dropped(&self) -> Stop {
+        tokio::select! {
+            biased;
+            () = self.ended.cancelled() => Stop::Ended,
+            () = self.abandon.cancelled() => Stop::Abandon,
+        }
+    }
+
+    /// Notes how long the lease holds that was taken or renewed.
+    pub fn leased_until(&self, end: Instant) {
+        *self
+            .leased_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = end;
+    }
+
+    /// How long ago the lease ran out, if it has.
+    pub(super) fn overdue(&self) -> Option<std::time::Duration> {
+        let end = *self
+            .leased_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Instant::now().checked_duration_since(end)
+    }
+
+    pub(super) fn fence(&self) -> Fence {
+        (self.ids.request, self.ids.attempt)
     }
 
     /// What the database does not have yet.
     pub(super) fn unflushed(&self) -> Option<Chunk> {
-        let text = self.lock();
-        if text.sealed || text.flushed == text.so_far.len() {
+        let mut text = self.lock();
+        if text.seals > 0 || text.flushed == text.so_far.len() {
             return None;
         }
-        Some(Chunk {
+        let whole = text.so_far.len();
+        let end = *text.tried.get_or_insert(whole);
+        Some(self.chunk(&text.so_far, text.flushed, end))
+    }
+
+    fn chunk(&self, text: &str, start: usize, end: usize) -> Chunk {
+        Chunk {
             request: self.ids.request,
             attempt: self.ids.attempt,
-            start_offset: i64::try_from(text.flushed).unwrap_or(i64::MAX),
-            text: text.so_far[text.flushed..].to_owned(),
-        })
+            start_offset: i64::try_from(start).unwrap_or(i64::MAX),
+            text: text[start..end].to_owned(),
+        }
     }
 
     /// Notes that `bytes` more are in the database.
     pub(super) fn mark_flushed(&self, bytes: usize) {
-        self.lock().flushed += bytes;
+        let mut text = self.lock();
+        text.flushed += bytes;
+        text.tried = None;
+        self.backlog.remove(bytes);
     }
 
     /// A panic while the lock was held cannot have left half a character behind: pushing a `str`
@@ -154,32 +270,94 @@ impl Live {
     }
 }
 
+impl Drop for Live {
+    fn drop(&mut self) {
+        let text = self.text.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let unflushed = text.so_far.len() + text.held.len() - text.flushed;
+        self.backlog.remove(unflushed);
+    }
+}
+
+/// Text of all answers that is in memory alone. While the database is away it grows up to its
+/// limit; then no model is listened to until some has been written.
+struct Backlog {
+    limit: usize,
+    bytes: AtomicUsize,
+    written: Notify,
+}
+
+impl Backlog {
+    fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.written.notify_waiters();
+    }
+
+    async fn room(&self) {
+        loop {
+            let written = self.written.notified();
+            tokio::pin!(written);
+            // Registered before the look, so that what is written in between is not missed.
+            written.as_mut().enable();
+            if self.bytes.load(Ordering::Relaxed) < self.limit {
+                return;
+            }
+            written.await;
+        }
+    }
+}
+
+/// What a node keeps in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct LedgerLimits {
+    /// The longest answer in bytes of UTF-8.
+    pub answer_bytes: usize,
+    /// Bytes of all answers that the database does not have yet.
+    pub unflushed_bytes: usize,
+}
+
 /// All answers that this node writes, by message.
 pub struct Ledgers {
-    limit: usize,
+    limits: LedgerLimits,
+    backlog: Arc<Backlog>,
     live: RwLock<HashMap<MessageId, Arc<Live>>>,
 }
 
 impl Ledgers {
-    /// `limit`: the longest answer in bytes of UTF-8.
     #[must_use]
-    pub fn new(limit: usize) -> Self {
+    pub fn new(limits: LedgerLimits) -> Self {
         Self {
-            limit,
+            limits,
+            backlog: Arc::new(Backlog {
+                limit: limits.unflushed_bytes,
+                bytes: AtomicUsize::new(0),
+                written: Notify::new(),
+            }),
             live: RwLock::default(),
         }
     }
 
-    /// Opens the ledger of an answer that this node begins to write.
-    pub fn open(&self, ids: LiveIds) -> Arc<Live> {
+    /// Opens the ledger of an answer that this node begins to write, under a lease that holds
+    /// until then.
+    pub fn open(&self, ids: LiveIds, leased_until: Instant) -> Arc<Live> {
         let live = Arc::new(Live {
             ids,
-            limit: self.limit,
+            limit: self.limits.answer_bytes,
             text: Mutex::default(),
-            cancel: CancellationToken::new(),
+            backlog: Arc::clone(&self.backlog),
+            leased_until: Mutex::new(leased_until),
+            ended: CancellationToken::new(),
             abandon: CancellationToken::new(),
+            lease_lost: CancellationToken::new(),
         });
-        self.write().insert(ids.message, Arc::clone(&live));
+        let before = self.write().insert(ids.message, Arc::clone(&live));
+        if let Some(before) = before {
+            // An earlier attempt that this node had lost, and has now taken up again.
+            before.stop(Stop::Ended);
+        }
         live
     }
 
@@ -205,13 +383,6 @@ impl Ledgers {
             .is_some_and(|held| std::ptr::eq(Arc::as_ptr(held), live));
         if is_same {
             ledgers.remove(&live.ids.message);
-        }
-    }
-
-    /// Tells all answers of a chat to stop.
-    pub fn stop_chat(&self, chat: ChatId, why: Stop) {
-        for live in self.of_chat(chat) {
-            live.stop(why);
         }
     }
 

@@ -5,6 +5,6 @@ mod flusher;
 mod follower;
 mod live;
 
-pub use flusher::{FlushSettings, Flusher};
-pub use follower::{Followed, follow};
-pub use live::{LedgerFull, Ledgers, Live, LiveIds, Stop};
+pub use flusher::{FlushSettings, Flusher, Leases};
+pub use follower::{Followed, Follower};
+pub use live::{LedgerFull, LedgerLimits, Ledgers, Live, LiveIds, Sealed, Stop};

@@ -45,6 +45,10 @@ pub enum FailureCode {
     ProviderRefused,
     /// The model's server failed.
     ProviderError,
+    /// The first token did not come in time.
+    FirstTokenTimeout,
+    /// The answer took longer than a request may.
+    DeadlineExceeded,
     /// No byte came for too long.
     ProviderStalled,
     /// The answer ended before the model had finished it.
@@ -75,6 +79,8 @@ impl FailureCode {
             Self::ProviderRateLimited => "provider_rate_limited",
             Self::ProviderRefused => "provider_refused",
             Self::ProviderError => "provider_error",
+            Self::FirstTokenTimeout => "first_token_timeout",
+            Self::DeadlineExceeded => "deadline_exceeded",
             Self::ProviderStalled => "provider_stalled",
             Self::ProviderBrokeOff => "provider_broke_off",
             Self::ProviderMalformed => "provider_malformed",

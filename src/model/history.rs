@@ -2,7 +2,12 @@
 
 use std::collections::HashMap;
 
+use entity::MessageId;
 use entity::chat_message::{Model as Message, Role, Status};
+
+/// A message's place among the turns: the sequence of the question that it is or answers, then
+/// its own.
+type Place = (i64, i64);
 
 /// The completed turns before the message `asked`, and that message: not what was queued after it.
 ///
@@ -10,23 +15,43 @@ use entity::chat_message::{Model as Message, Role, Status};
 /// sequence, so an answer is put behind the message that it replies to, not where it was stored.
 #[must_use]
 pub fn history(messages: Vec<Message>, asked: &Message) -> Vec<Message> {
-    let places: HashMap<_, _> = messages.iter().map(|m| (m.id, m.sequence)).collect();
-    let place_of = |message: &Message| -> (i64, i64) {
-        let turn = message
-            .reply_to
-            .and_then(|id| places.get(&id).copied())
-            .unwrap_or(message.sequence);
-        (turn, message.sequence)
-    };
+    let place_of = places(&messages);
     let mut turns: Vec<_> = messages
         .into_iter()
-        .filter(|m| m.status == Status::Completed && m.deleted_at.is_none())
+        .filter(|m| m.status == Status::Completed)
+        .filter(|m| m.deleted_at.is_none() && m.superseded_at.is_none())
         .filter(|m| matches!(m.role, Role::System | Role::User | Role::Assistant))
-        .map(|m| (place_of(&m), m))
+        .map(|m| (place_of[&m.id], m))
         .filter(|((turn, _), m)| *turn < asked.sequence || m.id == asked.id)
         .collect();
     turns.sort_by_key(|(place, _)| *place);
     turns.into_iter().map(|(_, message)| message).collect()
+}
+
+/// What a new wording of `asked` makes beside the point: its answers, and all turns after it.
+#[must_use]
+pub fn followers(messages: &[Message], asked: &Message) -> Vec<MessageId> {
+    let place_of = places(messages);
+    messages
+        .iter()
+        .filter(|m| m.id != asked.id && m.deleted_at.is_none() && m.superseded_at.is_none())
+        .filter(|m| place_of[&m.id].0 >= asked.sequence)
+        .map(|m| m.id)
+        .collect()
+}
+
+fn places(messages: &[Message]) -> HashMap<MessageId, Place> {
+    let sequences: HashMap<_, _> = messages.iter().map(|m| (m.id, m.sequence)).collect();
+    messages
+        .iter()
+        .map(|message| {
+            let turn = message
+                .reply_to
+                .and_then(|id| sequences.get(&id).copied())
+                .unwrap_or(message.sequence);
+            (message.id, (turn, message.sequence))
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -47,12 +72,42 @@ mod tests {
             request_id: None,
             content: String::new(),
             edition: 0,
+            version: 1,
+            versions: 1,
             error_code: None,
             error_message: None,
             created_at: Timestamp(0),
             completed_at: None,
             deleted_at: None,
+            superseded_at: None,
         }
+    }
+
+    #[test]
+    fn an_edit_supersedes_its_answers_and_later_turns_but_not_earlier_answers() {
+        let first = message(1, Role::User, None);
+        let second = message(2, Role::User, None);
+        let answer_to_first = message(3, Role::Assistant, Some(&first));
+        let answer_to_second = message(4, Role::Assistant, Some(&second));
+        let third = message(5, Role::User, None);
+        let all = [
+            first.clone(),
+            second.clone(),
+            answer_to_first.clone(),
+            answer_to_second.clone(),
+            third.clone(),
+        ];
+        assert_eq!(followers(&all, &second), [answer_to_second.id, third.id]);
+        assert_eq!(followers(&all, &first).len(), 4);
+        let mut gone = answer_to_second.clone();
+        gone.superseded_at = Some(Timestamp(1));
+        let all = [first, second.clone(), gone.clone(), third.clone()];
+        assert_eq!(followers(&all, &second), [third.id]);
+        let ids: Vec<_> = history(all.to_vec(), &third)
+            .into_iter()
+            .map(|m| m.id)
+            .collect();
+        assert!(!ids.contains(&gone.id), "what was superseded is not sent");
     }
 
     #[test]

@@ -7,3 +7,4 @@ pub mod hint;
 pub mod history;
 pub mod position;
 pub mod text;
+pub mod usage;

@@ -7,8 +7,9 @@ use async_stream::stream;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
 
-use super::{Call, Event, Provider, ProviderError, Speaker, Usage};
+use super::{Call, Event, Provider, ProviderError, Speaker};
 use crate::model::text::head;
+use crate::model::usage::Usage;
 
 pub const DEMO_MODEL: &str = "demo";
 
@@ -97,6 +98,7 @@ impl Provider for Demo {
         let usage = Usage {
             input_tokens: i64::try_from(read).ok(),
             output_tokens: i64::try_from(tokens.len()).ok(),
+            ..Usage::default()
         };
         let pause = Duration::from_secs_f64(1.0 / self.settings.tokens_per_second);
         Box::pin(stream! {

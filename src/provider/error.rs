@@ -24,6 +24,15 @@ pub struct ProviderError {
 }
 
 impl ProviderError {
+    /// The answer was over before the model had finished it.
+    #[must_use]
+    pub fn broke_off(provider: &str) -> Self {
+        Self::retry(
+            FailureCode::ProviderBrokeOff,
+            format!("The model's server ({provider}) ended its answer in the middle."),
+        )
+    }
+
     pub(super) fn fail(code: FailureCode, message: impl Into<String>) -> Self {
         Self {
             failure: Failure::new(code, message),

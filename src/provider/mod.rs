@@ -11,6 +11,8 @@ mod sse;
 
 use futures::stream::BoxStream;
 
+use crate::model::usage::Usage;
+
 pub use demo::{Demo, DemoSettings};
 pub use error::{ProviderError, Verdict};
 pub use openai::{OpenAi, OpenAiSettings, TimeLimits};
@@ -50,13 +52,6 @@ pub enum Event {
     /// The model has finished the answer. Without this event an answer is broken off, however
     /// politely the connection was closed.
     Finished { reason: String },
-}
-
-/// Tokens, as the provider counts them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    pub input_tokens: Option<i64>,
-    pub output_tokens: Option<i64>,
 }
 
 /// A service that runs models.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use entity::chat::{ActiveModel, Column, Entity, Model, Status};
+use entity::chat::{ActiveModel, Column, Entity, Model, OnBusy, Status};
 use entity::{ChatId, OwnerId, Timestamp, chat_message, llm_request};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
@@ -28,6 +28,7 @@ pub struct ChatChange {
     pub title: Option<String>,
     pub model: Option<String>,
     pub agent: Option<String>,
+    pub on_busy: Option<OnBusy>,
 }
 
 /// The last thing said in a chat.
@@ -95,7 +96,7 @@ impl Store {
             "SELECT m.chat_id, m.role, m.status, substr(m.content, 1, {PREVIEW_CHARS}) AS head \
              FROM chat_message m WHERE m.chat_id IN ({}) AND m.sequence = (\
                SELECT max(l.sequence) FROM chat_message l \
-               WHERE l.chat_id = m.chat_id AND l.deleted_at IS NULL AND l.role <> 'system')",
+               WHERE l.chat_id = m.chat_id AND l.deleted_at IS NULL AND l.superseded_at IS NULL AND l.role <> 'system')",
             places.join(", ")
         );
         let statement = Statement::from_sql_and_values(
@@ -184,6 +185,9 @@ impl Tx {
         }
         if let Some(agent) = change.agent {
             row.agent = sea_orm::Set(Some(agent));
+        }
+        if let Some(on_busy) = change.on_busy {
+            row.on_busy = sea_orm::Set(Some(on_busy));
         }
         if row != ActiveModel::default() {
             Entity::update_many()

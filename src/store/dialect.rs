@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
-    RuntimeErr, SqliteTransactionMode, TransactionOptions, TransactionTrait, sqlx,
+    RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, sqlx,
 };
 
 use super::error::StoreError;
@@ -19,6 +19,8 @@ use super::{StoreSettings, run_migrations};
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// Any number will do, as long as all nodes use the same: "Pollen" on a telephone's keys.
 const MIGRATION_LOCK: i64 = 765_536;
+/// The space in which names are locked, apart from the migration's.
+const NAMED_LOCKS: i32 = 765_537;
 /// A pooled connection that rested longer than this is pinged before it is used again.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(30);
 /// Pages after which SQLite moves the WAL into the file: 4 MiB with pages of 4 KiB.
@@ -128,6 +130,32 @@ impl Dialect {
         Ok(writer.begin_with_options(options).await?)
     }
 
+    /// Waits until no other transaction holds this name, and holds it until this one ends.
+    /// SQLite's one writer does so anyhow.
+    pub async fn lock_until_commit(
+        self,
+        transaction: &DatabaseTransaction,
+        name: &str,
+    ) -> Result<(), StoreError> {
+        if self == Self::Postgres {
+            let lock = Statement::from_sql_and_values(
+                transaction.get_database_backend(),
+                "SELECT pg_advisory_xact_lock($1, hashtext($2))",
+                [NAMED_LOCKS.into(), name.into()],
+            );
+            transaction.execute_raw(lock).await?;
+        }
+        Ok(())
+    }
+
+    /// The chat's UUID as text: SQLite keeps its bytes.
+    pub fn chat_id_text(self) -> &'static str {
+        match self {
+            Self::Sqlite => "lower(hex(chat_id))",
+            Self::Postgres => "CAST(chat_id AS TEXT)",
+        }
+    }
+
     /// What a subquery that picks a row to claim ends with.
     pub fn skip_locked(self) -> &'static str {
         match self {
@@ -186,7 +214,7 @@ fn sqlite_pragmas(options: &mut ConnectOptions, busy_timeout: Duration, access: 
 
 async fn check_sqlite_version(connection: &DatabaseConnection) -> Result<(), StoreError> {
     let row = connection
-        .query_one_raw(sea_orm::Statement::from_string(
+        .query_one_raw(Statement::from_string(
             connection.get_database_backend(),
             "SELECT sqlite_version() AS version",
         ))

@@ -21,6 +21,12 @@ pub enum StoreError {
     OldSqlite(String),
     #[error("a transaction was still held when it had to end")]
     TransactionHeld,
+    /// Another transaction was faster, and this one has to look again.
+    #[error("another transaction was faster")]
+    Raced,
+    /// What the transaction was to act on is not what was read before it: read again.
+    #[error("what was read has changed meanwhile")]
+    Stale,
     #[error("a stored {what} is missing")]
     Missing { what: &'static str },
     #[error(transparent)]
@@ -31,7 +37,11 @@ impl StoreError {
     /// Whether the same transaction may well succeed when tried again.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Database(error) if dialect::is_transient(error))
+        match self {
+            Self::Raced => true,
+            Self::Database(error) => dialect::is_transient(error),
+            _ => false,
+        }
     }
 
     /// Whether the database cannot be used at the moment.

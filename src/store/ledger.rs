@@ -1,15 +1,13 @@
 //! Rows of `token_ledger`: appended in batches, read back in order, purged when the text is final.
 
-use std::collections::BTreeMap;
-
-use entity::token_ledger::{ActiveModel, Column, Entity};
+use entity::token_ledger::{ActiveModel, Column, Entity, Model};
 use entity::{RequestId, llm_request};
 use sea_orm::{
-    ColumnTrait, EntityTrait, QueryFilter, Set,
-    sea_query::{ExprTrait, Query},
+    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set,
+    sea_query::{Expr, ExprTrait, Query},
 };
 
-use super::{Store, StoreError, Tx};
+use super::{Fence, Store, StoreError, Tx};
 
 /// Rows in one INSERT. Four values are bound for each; SQLite takes 32,766 in a statement.
 const MAX_ROWS: usize = 4_000;
@@ -27,44 +25,57 @@ pub struct Chunk {
 }
 
 impl Store {
-    /// What the request's current attempt has written of an edition: the chunks in order, up to
-    /// the first gap. Nothing if the request has moved on to another edition.
+    /// Appends to `text` what an attempt has written behind it, up to the first gap.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn ledger_text(
+    pub async fn read_ledger(
         &self,
-        request: RequestId,
-        edition: i64,
-    ) -> Result<String, StoreError> {
-        let current_attempt = Query::select()
-            .column(llm_request::Column::Attempt)
-            .from(llm_request::Entity)
-            .and_where(llm_request::Column::Id.eq(request))
-            .and_where(llm_request::Column::Edition.eq(edition))
-            .to_owned();
+        (request, attempt): Fence,
+        text: &mut String,
+    ) -> Result<(), StoreError> {
+        let known = i64::try_from(text.len()).unwrap_or(i64::MAX);
         let rows = Entity::find()
             .filter(Column::RequestId.eq(request))
-            .filter(Column::Attempt.in_subquery(current_attempt))
+            .filter(Column::Attempt.eq(attempt))
+            .filter(Column::StartOffset.gte(known))
+            .order_by_asc(Column::StartOffset)
             .all(self.reader())
             .await?;
-        let mut chunks: BTreeMap<i64, String> = BTreeMap::new();
-        for row in rows {
-            // Two chunks at one offset are left by a flush that was committed but not confirmed:
-            // the second one begins with the first.
-            let chunk = chunks.entry(row.start_offset).or_default();
-            if row.text.len() > chunk.len() {
-                *chunk = row.text;
-            }
-        }
+        join(rows, text);
+        Ok(())
+    }
+
+    /// What the latest attempt that wrote anything has written. An attempt that was cut short
+    /// before its first word does not take from the user what an earlier one had said.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn last_ledger_text(&self, request: RequestId) -> Result<String, StoreError> {
+        let rows = Entity::find()
+            .filter(Column::RequestId.eq(request))
+            .order_by_desc(Column::Attempt)
+            .order_by_asc(Column::StartOffset)
+            .all(self.reader())
+            .await?;
         let mut text = String::new();
-        for (offset, chunk) in chunks {
-            if i64::try_from(text.len()) != Ok(offset) {
+        for attempt in rows.chunk_by(|a, b| a.attempt == b.attempt) {
+            join(attempt.to_vec(), &mut text);
+            if !text.is_empty() {
                 break;
             }
-            text.push_str(&chunk);
         }
         Ok(text)
+    }
+}
+
+/// Puts chunks in the order of their offsets behind a text. A chunk that is there twice was left
+/// by a flush that was committed but not confirmed: the flusher writes exactly the same one again.
+fn join(chunks: Vec<Model>, text: &mut String) {
+    for chunk in chunks {
+        if i64::try_from(text.len()) == Ok(chunk.start_offset) {
+            text.push_str(&chunk.text);
+        }
     }
 }
 
@@ -89,7 +100,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Deletes the chunks of these requests, whose text is final. Rows deleted.
+    /// Deletes the chunks of those of these requests that neither run nor wait for their next
+    /// attempt: their text is final. Rows deleted.
     ///
     /// # Errors
     /// If the database fails.
@@ -98,6 +110,7 @@ impl Tx {
         for ids in requests.chunks(MAX_IDS) {
             purged += Entity::delete_many()
                 .filter(Column::RequestId.is_in(ids.iter().copied()))
+                .filter(is_final())
                 .exec(self.connection())
                 .await?
                 .rows_affected;
@@ -105,20 +118,28 @@ impl Tx {
         Ok(purged)
     }
 
-    /// Deletes the chunks of all requests that do not run. Rows deleted.
+    /// Deletes all chunks of which the text is final. Rows deleted.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn purge_finished_ledgers(&self) -> Result<u64, StoreError> {
-        let running = Query::select()
-            .column(llm_request::Column::Id)
-            .from(llm_request::Entity)
-            .and_where(llm_request::Column::Status.eq(llm_request::Status::Running))
-            .to_owned();
         let purged = Entity::delete_many()
-            .filter(Column::RequestId.in_subquery(running).not())
+            .filter(is_final())
             .exec(self.connection())
             .await?;
         Ok(purged.rows_affected)
     }
+}
+
+/// The chunk's request is over, or gone.
+fn is_final() -> Expr {
+    let active = Query::select()
+        .column(llm_request::Column::Id)
+        .from(llm_request::Entity)
+        .and_where(
+            llm_request::Column::Status
+                .is_in([llm_request::Status::Queued, llm_request::Status::Running]),
+        )
+        .to_owned();
+    Column::RequestId.in_subquery(active).not()
 }

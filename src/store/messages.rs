@@ -1,14 +1,19 @@
 //! Rows of `chat_message`.
 
 use entity::chat_message::{Column, Entity, Model, Status};
-use entity::{ChatId, MessageId, OwnerId, RequestId, Timestamp, chat, llm_request};
+use entity::{
+    ChatId, MessageId, OwnerId, RequestId, Timestamp, chat, llm_request, message_version,
+};
 use sea_orm::{
     ColumnTrait, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QueryOrder,
     QuerySelect, Select,
-    sea_query::{Expr, Query},
+    sea_query::{Expr, ExprTrait, OnConflict, Query},
 };
 
 use super::{Store, StoreError, Tx};
+
+/// Ids in one `IN (…)`.
+const MAX_IDS: usize = 1_000;
 
 /// A stretch of a chat's messages, in order.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +35,31 @@ pub struct Finish {
     /// The chat's revision that the change is part of.
     pub revision: i64,
     pub now: Timestamp,
+}
+
+/// What takes the place of a message's text and of what goes with it.
+#[derive(Clone, Debug)]
+pub struct Rewrite {
+    pub status: Status,
+    pub content: String,
+    pub edition: i64,
+    pub version: i64,
+    pub versions: i64,
+    pub request_id: Option<RequestId>,
+    pub error: Option<(String, String)>,
+    pub completed_at: Option<Timestamp>,
+    /// The chat's revision that the change is part of.
+    pub revision: i64,
+}
+
+/// A message with what a reader of its ledger has to know.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Watched {
+    #[sea_orm(nested)]
+    pub message: Model,
+    pub owner_id: OwnerId,
+    /// The attempt that the message's request is at.
+    pub attempt: Option<i64>,
 }
 
 impl Store {
@@ -54,12 +84,46 @@ impl Store {
             .await?)
     }
 
-    /// The message, whoever holds it, deleted or not.
+    /// The message, whoever holds it, if it is not deleted.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn any_message(&self, id: MessageId) -> Result<Option<Model>, StoreError> {
-        Ok(Entity::find_by_id(id).one(self.reader()).await?)
+    pub async fn watched_message(&self, id: MessageId) -> Result<Option<Watched>, StoreError> {
+        let owner = Query::select()
+            .column(chat::Column::OwnerId)
+            .from(chat::Entity)
+            .and_where(Expr::col((chat::Entity, chat::Column::Id)).equals((Entity, Column::ChatId)))
+            .to_owned();
+        let attempt = Query::select()
+            .column(llm_request::Column::Attempt)
+            .from(llm_request::Entity)
+            .and_where(
+                Expr::col((llm_request::Entity, llm_request::Column::Id))
+                    .equals((Entity, Column::RequestId)),
+            )
+            .to_owned();
+        Ok(Entity::find_by_id(id)
+            .filter(Column::DeletedAt.is_null())
+            .expr_as(owner, "owner_id")
+            .expr_as(attempt, "attempt")
+            .into_model()
+            .one(self.reader())
+            .await?)
+    }
+
+    /// The texts that the message had before, oldest first.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn versions(
+        &self,
+        message: MessageId,
+    ) -> Result<Vec<message_version::Model>, StoreError> {
+        Ok(message_version::Entity::find()
+            .filter(message_version::Column::MessageId.eq(message))
+            .order_by_asc(message_version::Column::Number)
+            .all(self.reader())
+            .await?)
     }
 
     /// The place of a message in a chat; a deleted one has kept its place.
@@ -80,7 +144,7 @@ impl Store {
             .await?)
     }
 
-    /// The messages after `sequence`, oldest first, deleted ones left out: at most `limit` and
+    /// The messages after `sequence`, oldest first, deleted and superseded ones left out: at most `limit` and
     /// as many as have `budget_bytes` of text together, but at least one.
     ///
     /// # Errors
@@ -96,6 +160,7 @@ impl Store {
             .filter(Column::ChatId.eq(chat))
             .filter(Column::Sequence.gt(sequence))
             .filter(Column::DeletedAt.is_null())
+            .filter(Column::SupersededAt.is_null())
             .order_by_asc(Column::Sequence);
         let sizes = self.sizes(query, limit).await?;
         let fitting = fitting(&sizes, limit, budget_bytes);
@@ -234,6 +299,29 @@ impl Tx {
         Ok(Entity::find_by_id(id).one(self.connection()).await?)
     }
 
+    /// The message, which nobody else changes until this transaction ends.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn lock_message(&self, id: MessageId) -> Result<Option<Model>, StoreError> {
+        Ok(Entity::find_by_id(id)
+            .lock_exclusive()
+            .one(self.connection())
+            .await?)
+    }
+
+    /// All of a chat's messages, in order, as this transaction sees them.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn all_messages(&self, chat: ChatId) -> Result<Vec<Model>, StoreError> {
+        Ok(Entity::find()
+            .filter(Column::ChatId.eq(chat))
+            .order_by_asc(Column::Sequence)
+            .all(self.connection())
+            .await?)
+    }
+
     /// The message that a chat began with, deleted or not.
     ///
     /// # Errors
@@ -246,18 +334,20 @@ impl Tx {
             .await?)
     }
 
-    /// Marks a pending user message as taken up. Whether it was still pending.
+    /// Marks a pending user message as taken up (`completed`), or as not to be answered. Whether
+    /// it was still pending.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn complete_user_message(
+    pub async fn end_user_message(
         &self,
         id: MessageId,
+        status: Status,
         revision: i64,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let updated = Entity::update_many()
-            .col_expr(Column::Status, Expr::value(Status::Completed))
+            .col_expr(Column::Status, Expr::value(status))
             .col_expr(Column::CompletedAt, Expr::value(now))
             .col_expr(Column::Revision, Expr::value(revision))
             .filter(Column::Id.eq(id))
@@ -288,6 +378,128 @@ impl Tx {
         Ok(updated.rows_affected == 1)
     }
 
+    /// Moves a pending answer to its next edition: another attempt is going to write it. Whether
+    /// it was still pending.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn restart_message(
+        &self,
+        id: MessageId,
+        edition: i64,
+        revision: i64,
+    ) -> Result<bool, StoreError> {
+        let updated = Entity::update_many()
+            .col_expr(Column::Edition, Expr::value(edition))
+            .col_expr(Column::Revision, Expr::value(revision))
+            .filter(Column::Id.eq(id))
+            .filter(Column::Status.eq(Status::Pending))
+            .exec(self.connection())
+            .await?;
+        Ok(updated.rows_affected == 1)
+    }
+
+    /// Puts another text in the place of what the message was `before`, if it still is that.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn rewrite_message(
+        &self,
+        before: &Model,
+        rewrite: Rewrite,
+    ) -> Result<bool, StoreError> {
+        let (code, message) = rewrite.error.unzip();
+        let updated = Entity::update_many()
+            .col_expr(Column::Status, Expr::value(rewrite.status))
+            .col_expr(Column::Content, Expr::value(rewrite.content))
+            .col_expr(Column::Edition, Expr::value(rewrite.edition))
+            .col_expr(Column::Version, Expr::value(rewrite.version))
+            .col_expr(Column::Versions, Expr::value(rewrite.versions))
+            .col_expr(Column::RequestId, Expr::value(rewrite.request_id))
+            .col_expr(Column::ErrorCode, Expr::value(code))
+            .col_expr(Column::ErrorMessage, Expr::value(message))
+            .col_expr(Column::CompletedAt, Expr::value(rewrite.completed_at))
+            .col_expr(Column::Revision, Expr::value(rewrite.revision))
+            .filter(Column::Id.eq(before.id))
+            .filter(Column::Status.eq(before.status))
+            .filter(Column::Edition.eq(before.edition))
+            .filter(Column::DeletedAt.is_null())
+            .filter(Column::SupersededAt.is_null())
+            .exec(self.connection())
+            .await?;
+        Ok(updated.rows_affected == 1)
+    }
+
+    /// Keeps the text that the message has now as the version that it is.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn keep_version(&self, message: &Model) -> Result<(), StoreError> {
+        let version = message_version::Model {
+            message_id: message.id,
+            number: message.version,
+            chat_id: message.chat_id,
+            status: message.status,
+            content: message.content.clone(),
+            request_id: message.request_id,
+            error_code: message.error_code.clone(),
+            error_message: message.error_message.clone(),
+            completed_at: message.completed_at,
+        };
+        let is_there = OnConflict::columns([
+            message_version::Column::MessageId,
+            message_version::Column::Number,
+        ])
+        .do_nothing()
+        .to_owned();
+        message_version::Entity::insert(version.into_active_model())
+            .on_conflict(is_there)
+            .exec_without_returning(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// One of the texts that the message had before.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn version(
+        &self,
+        message: MessageId,
+        number: i64,
+    ) -> Result<Option<message_version::Model>, StoreError> {
+        Ok(message_version::Entity::find_by_id((message, number))
+            .one(self.connection())
+            .await?)
+    }
+
+    /// Takes messages out of sight and keeps them; those that still wait to be answered will not be.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn supersede_messages(
+        &self,
+        messages: &[MessageId],
+        revision: i64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for ids in messages.chunks(MAX_IDS) {
+            Entity::update_many()
+                .col_expr(Column::Status, Expr::value(Status::Cancelled))
+                .filter(Column::Id.is_in(ids.iter().copied()))
+                .filter(Column::Status.eq(Status::Pending))
+                .exec(self.connection())
+                .await?;
+            Entity::update_many()
+                .col_expr(Column::SupersededAt, Expr::value(now))
+                .col_expr(Column::Revision, Expr::value(revision))
+                .filter(Column::Id.is_in(ids.iter().copied()))
+                .exec(self.connection())
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Turns a message into a tombstone: its text goes, its place stays. A user message that was
     /// still waiting becomes `cancelled`. Whether there was something to delete.
     ///
@@ -303,6 +515,10 @@ impl Tx {
             Status::Pending => Status::Cancelled,
             ended => ended,
         };
+        message_version::Entity::delete_many()
+            .filter(message_version::Column::MessageId.eq(message.id))
+            .exec(self.connection())
+            .await?;
         let updated = Entity::update_many()
             .col_expr(Column::Status, Expr::value(status))
             .col_expr(Column::Content, Expr::value(""))
@@ -313,28 +529,6 @@ impl Tx {
             .filter(Column::Id.eq(message.id))
             .filter(Column::DeletedAt.is_null())
             .filter(Column::Status.eq(message.status))
-            .exec(self.connection())
-            .await?;
-        Ok(updated.rows_affected == 1)
-    }
-
-    /// Takes back the request for a message if it has not started. Whether there was one.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn withdraw_request(
-        &self,
-        id: RequestId,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let updated = llm_request::Entity::update_many()
-            .col_expr(
-                llm_request::Column::Status,
-                Expr::value(llm_request::Status::Cancelled),
-            )
-            .col_expr(llm_request::Column::FinishedAt, Expr::value(now))
-            .filter(llm_request::Column::Id.eq(id))
-            .filter(llm_request::Column::Status.eq(llm_request::Status::Queued))
             .exec(self.connection())
             .await?;
         Ok(updated.rows_affected == 1)

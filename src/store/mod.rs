@@ -3,12 +3,15 @@
 //! Writes are methods of [`Tx`] and so always stand in a transaction, which [`Store::tx`] alone
 //! begins. `dialect.rs` alone knows which database it is.
 
+mod attempts;
 mod chats;
 mod dialect;
 mod error;
+mod keys;
 mod ledger;
 mod lock;
 mod messages;
+mod repairs;
 mod requests;
 mod tx;
 
@@ -17,11 +20,13 @@ use std::time::Duration;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
+pub use attempts::{UsageGroup, UsageSum};
 pub use chats::{Advance, ChatChange, Preview};
 pub use error::StoreError;
+pub use keys::KeyScope;
 pub use ledger::Chunk;
-pub use messages::{Finish, MessagePage};
-pub use requests::{Lease, RequestEnd};
+pub use messages::{Finish, MessagePage, Rewrite, Watched};
+pub use requests::{Claim, Fence, Lease, RequestEnd};
 pub use tx::Tx;
 
 use dialect::Dialect;

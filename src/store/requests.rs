@@ -1,10 +1,11 @@
-//! Rows of `llm_request`: claimed by one conditional UPDATE, ended under the fence of the attempt.
+//! Rows of `llm_request`: claimed by one conditional UPDATE, changed and ended under the fence of
+//! the attempt.
 
 use entity::llm_request::{Column, Entity, Model, Status};
-use entity::{RequestId, Timestamp};
+use entity::{ChatId, RequestId, Timestamp};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
-    QuerySelect, Statement, Value,
+    QuerySelect, Select, Statement, Value,
     sea_query::{Expr, ExprTrait},
 };
 
@@ -19,6 +20,22 @@ pub struct Lease {
     pub owner: String,
     pub expires_at: Timestamp,
 }
+
+/// What a claim sets on the request that it takes.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    pub lease: Lease,
+    pub now: Timestamp,
+    /// Kept from the first claim of the request on.
+    pub deadline_at: Timestamp,
+    /// Who is going to answer.
+    pub provider: String,
+    /// Requests that this provider may run at once, on all nodes together.
+    pub provider_limit: Option<u32>,
+}
+
+/// One run of a request: what a worker writes under.
+pub type Fence = (RequestId, i64);
 
 /// How a request ends.
 #[derive(Clone, Debug)]
@@ -60,6 +77,51 @@ impl Store {
             .all(self.reader())
             .await?)
     }
+
+    /// # Errors
+    /// If the database fails.
+    pub async fn request(&self, id: RequestId) -> Result<Option<Model>, StoreError> {
+        Ok(Entity::find_by_id(id).one(self.reader()).await?)
+    }
+
+    /// A chat's requests that run or wait, the running one first, then in the order of their
+    /// messages.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn active_requests(&self, chat: ChatId) -> Result<Vec<Model>, StoreError> {
+        let mut active = active(chat).all(self.reader()).await?;
+        running_first(&mut active);
+        Ok(active)
+    }
+
+    /// The runs that this node holds the lease of, whether or not it has run out.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn held_requests(&self, owner: &str) -> Result<Vec<Fence>, StoreError> {
+        Ok(held(owner).into_tuple().all(self.reader()).await?)
+    }
+}
+
+fn active(chat: ChatId) -> Select<Entity> {
+    Entity::find()
+        .filter(Column::ChatId.eq(chat))
+        .filter(Column::Status.is_in([Status::Queued, Status::Running]))
+        .order_by_asc(Column::Sequence)
+}
+
+fn running_first(requests: &mut [Model]) {
+    requests.sort_by_key(|request| (request.status != Status::Running, request.sequence));
+}
+
+fn held(owner: &str) -> Select<Entity> {
+    Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .column(Column::Attempt)
+        .filter(Column::LeaseOwner.eq(owner))
+        .filter(Column::Status.eq(Status::Running))
 }
 
 impl Tx {
@@ -72,20 +134,56 @@ impl Tx {
         Ok(())
     }
 
+    /// The request as this transaction sees it, which nobody else changes until it ends.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn lock_request(&self, id: RequestId) -> Result<Option<Model>, StoreError> {
+        Ok(Entity::find_by_id(id)
+            .lock_exclusive()
+            .one(self.connection())
+            .await?)
+    }
+
+    /// As [`Store::active_requests`], seen by this transaction.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn active_requests(&self, chat: ChatId) -> Result<Vec<Model>, StoreError> {
+        let mut active = active(chat).all(self.connection()).await?;
+        running_first(&mut active);
+        Ok(active)
+    }
+
     /// Takes the oldest queued request whose chat is free, and turns it `running` under the lease.
-    /// None if there is none. Of one chat's requests the earliest goes first.
+    /// None if there is none, or the provider has enough to do. Of one chat's requests the
+    /// earliest goes first.
     ///
     /// # Errors
     /// If the database fails; [`StoreError::is_duplicate`] if another node took one of the same chat.
-    pub async fn claim_request(
-        &self,
-        lease: &Lease,
-        now: Timestamp,
-    ) -> Result<Option<Model>, StoreError> {
+    pub async fn claim_request(&self, claim: &Claim) -> Result<Option<Model>, StoreError> {
+        let mut values: Vec<Value> = vec![
+            claim.lease.owner.clone().into(),
+            claim.lease.expires_at.into(),
+            claim.now.into(),
+            claim.deadline_at.into(),
+            claim.provider.clone().into(),
+        ];
+        let mut has_room = "";
+        if let Some(limit) = claim.provider_limit {
+            // Counted under a lock, or two nodes would both find the last place free.
+            self.dialect
+                .lock_until_commit(self.connection(), &claim.provider)
+                .await?;
+            values.push(i64::from(limit).into());
+            has_room = "AND (SELECT count(*) FROM llm_request p \
+                 WHERE p.status = 'running' AND p.provider = $5) < $6";
+        }
         let sql = format!(
-            "UPDATE llm_request SET status = 'running', lease_owner = $1, lease_expires_at = $2, started_at = $3 \
+            "UPDATE llm_request SET status = 'running', lease_owner = $1, lease_expires_at = $2, \
+               started_at = $3, deadline_at = COALESCE(deadline_at, $4), provider = $5 \
              WHERE status = 'queued' AND id = (\
-               SELECT r.id FROM llm_request r WHERE r.status = 'queued' \
+               SELECT r.id FROM llm_request r WHERE r.status = 'queued' {has_room} \
                AND NOT EXISTS (SELECT 1 FROM llm_request o \
                  WHERE o.chat_id = r.chat_id AND o.status = 'running') \
                AND NOT EXISTS (SELECT 1 FROM llm_request e \
@@ -94,11 +192,6 @@ impl Tx {
              RETURNING *",
             self.dialect.skip_locked()
         );
-        let values: [Value; 3] = [
-            lease.owner.clone().into(),
-            lease.expires_at.into(),
-            now.into(),
-        ];
         let backend = self.connection().get_database_backend();
         Ok(Entity::find()
             .from_raw_sql(Statement::from_sql_and_values(backend, sql, values))
@@ -124,15 +217,15 @@ impl Tx {
         Ok(updated.rows_affected == 1)
     }
 
-    /// Ends a running request, if it is still this attempt that runs. `false` means fenced:
+    /// Ends a request that is `as_status`, if it is still this attempt's. `false` means fenced:
     /// another attempt has taken over, or the request has been ended or deleted.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn end_request(
         &self,
-        id: RequestId,
-        attempt: i64,
+        (id, attempt): Fence,
+        as_status: Status,
         end: RequestEnd,
     ) -> Result<bool, StoreError> {
         let (code, message) = end.error.unzip();
@@ -154,13 +247,63 @@ impl Tx {
             )
             .filter(Column::Id.eq(id))
             .filter(Column::Attempt.eq(attempt))
+            .filter(Column::Status.eq(as_status))
+            .exec(self.connection())
+            .await?;
+        Ok(updated.rows_affected == 1)
+    }
+
+    /// Puts a running request back into the queue as its next attempt, which writes the next
+    /// edition. Whether it was still this attempt's.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn requeue_request(&self, (id, attempt): Fence) -> Result<bool, StoreError> {
+        let updated = Entity::update_many()
+            .col_expr(Column::Status, Expr::value(Status::Queued))
+            .col_expr(Column::Attempt, Expr::col(Column::Attempt).add(1))
+            .col_expr(Column::Edition, Expr::col(Column::Edition).add(1))
+            .col_expr(Column::LeaseOwner, Expr::value(Option::<String>::None))
+            .col_expr(
+                Column::LeaseExpiresAt,
+                Expr::value(Option::<Timestamp>::None),
+            )
+            .filter(Column::Id.eq(id))
+            .filter(Column::Attempt.eq(attempt))
             .filter(Column::Status.eq(Status::Running))
             .exec(self.connection())
             .await?;
         Ok(updated.rows_affected == 1)
     }
 
-    /// Moves the end of the owner's leases on these requests.
+    /// Takes back a request that has not started. Whether it had not.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn withdraw_request(
+        &self,
+        id: RequestId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let updated = Entity::update_many()
+            .col_expr(Column::Status, Expr::value(Status::Cancelled))
+            .col_expr(Column::FinishedAt, Expr::value(now))
+            .filter(Column::Id.eq(id))
+            .filter(Column::Status.eq(Status::Queued))
+            .exec(self.connection())
+            .await?;
+        Ok(updated.rows_affected == 1)
+    }
+
+    /// As [`Store::held_requests`], seen by this transaction.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn held_requests(&self, owner: &str) -> Result<Vec<Fence>, StoreError> {
+        Ok(held(owner).into_tuple().all(self.connection()).await?)
+    }
+
+    /// Moves the end of the owner's leases on these requests. The runs that it still holds.
     ///
     /// # Errors
     /// If the database fails.
@@ -168,16 +311,18 @@ impl Tx {
         &self,
         requests: &[RequestId],
         lease: &Lease,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Fence>, StoreError> {
+        let mut renewed = Vec::with_capacity(requests.len());
         for ids in requests.chunks(MAX_IDS) {
-            Entity::update_many()
+            let rows = Entity::update_many()
                 .col_expr(Column::LeaseExpiresAt, Expr::value(lease.expires_at))
                 .filter(Column::Id.is_in(ids.iter().copied()))
                 .filter(Column::LeaseOwner.eq(&lease.owner))
                 .filter(Column::Status.eq(Status::Running))
-                .exec(self.connection())
+                .exec_with_returning(self.connection())
                 .await?;
+            renewed.extend(rows.into_iter().map(|row| (row.id, row.attempt)));
         }
-        Ok(())
+        Ok(renewed)
     }
 }

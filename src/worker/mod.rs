@@ -23,6 +23,10 @@ pub struct WorkerSettings {
     /// Answers written at once.
     pub max_running: usize,
     pub scan_interval: Duration,
+    /// Between two looks for rows whose states disagree.
+    pub repair_interval: Duration,
+    /// How long a claim holds without being renewed.
+    pub lease: Duration,
 }
 
 /// Runs the requests of one node.
@@ -31,6 +35,12 @@ pub struct Worker {
     settings: WorkerSettings,
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
+}
+
+/// When what is to happen next.
+struct Agenda {
+    scan: Instant,
+    repair: Instant,
 }
 
 impl Worker {
@@ -47,10 +57,14 @@ impl Worker {
     /// Works until told to stop; then lets go of all answers, which end without being finished,
     /// and returns when the last of them has.
     pub async fn run(self, stop: CancellationToken) {
-        let mut scanned = Instant::now();
+        let now = Instant::now();
+        let mut agenda = Agenda {
+            scan: now + self.settings.scan_interval,
+            repair: now + self.settings.repair_interval,
+        };
         loop {
             // A wake-up that comes while the pass runs is kept and ends the next wait at once.
-            let pause = match self.pass(&stop, &mut scanned).await {
+            let pause = match self.pass(&stop, &mut agenda).await {
                 Ok(()) => self.settings.scan_interval,
                 Err(error) => {
                     tracing::error!(%error, "no request could be claimed");
@@ -71,13 +85,22 @@ impl Worker {
     async fn pass(
         &self,
         stop: &CancellationToken,
-        scanned: &mut Instant,
+        agenda: &mut Agenda,
     ) -> Result<(), crate::store::StoreError> {
-        if scanned.elapsed() >= self.settings.scan_interval {
-            *scanned = Instant::now();
-            // What cannot be rescued must not keep the rest from being answered.
+        // What cannot be rescued or repaired must not keep the rest from being answered.
+        if agenda.scan <= Instant::now() {
+            agenda.scan = Instant::now() + self.settings.scan_interval;
             if let Err(error) = self.chats.rescue(Abandoned::LeaseExpired).await {
                 tracing::error!(%error, "the rescue failed");
+                // The leases of living nodes may have run out while the database was away: they
+                // get the time of one to renew them, with all the text that they have in memory.
+                agenda.scan = Instant::now() + self.settings.lease;
+            }
+        }
+        if agenda.repair <= Instant::now() {
+            agenda.repair = Instant::now() + self.settings.repair_interval;
+            if let Err(error) = self.chats.repair().await {
+                tracing::error!(%error, "the repair failed");
             }
         }
         while let Some(slot) = self.slot(stop).await {

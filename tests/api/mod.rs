@@ -1,10 +1,16 @@
 //! What the routes take and answer. The files mirror the URLs.
 
+mod again;
 mod bad_input;
+mod cancel;
 mod chat;
 mod chat_list;
 mod chat_messages;
 mod chat_send;
+mod edit;
 mod health;
 mod html;
+mod idempotency;
 mod message;
+mod on_busy;
+mod usage;

@@ -3,5 +3,9 @@
 
 mod database;
 mod failures;
+mod faults;
 mod history;
+mod nodes;
+mod repair;
 mod rescue;
+mod retries;

@@ -24,11 +24,16 @@ fn variables(database: &Database, upstream: &Upstream) -> Vec<(String, String)> 
 }
 
 async fn start(database: &Database, upstream: &Upstream) -> Server {
+    start_with(database, upstream, &[]).await
+}
+
+async fn start_with(database: &Database, upstream: &Upstream, more: &[(&str, &str)]) -> Server {
     let variables = variables(database, upstream);
-    let borrowed: Vec<_> = variables
+    let mut borrowed: Vec<_> = variables
         .iter()
         .map(|(k, v)| (k.as_str(), v.as_str()))
         .collect();
+    borrowed.extend(more);
     Server::start(&database.dir(), &borrowed).await
 }
 
@@ -53,9 +58,10 @@ on_both_databases! {
     async fn a_killed_server_leaves_nothing_pending_and_loses_nothing_that_was_flushed(kind: Kind) {
         let gate = CancellationToken::new();
         let script = Script::stream().say(["kept ", "text "]).wait(&gate).finish();
-        let upstream = Upstream::scripted([script, Script::answer(["again"])]).await;
+        let upstream = Upstream::scripted([script]).await;
         let database = Database::create(kind).await;
-        let first = start(&database, &upstream).await;
+        let once = [("POLLEN_WORKER__MAX_ATTEMPTS", "1")];
+        let first = start_with(&database, &upstream, &once).await;
         let client = Remote::of(&first.base);
         let created = client.create("one").await;
         let answer = client.answer(&created).await;
@@ -64,7 +70,7 @@ on_both_databases! {
         flushed(&database, "kept text ").await;
         first.kill().await;
 
-        let second = start(&database, &upstream).await;
+        let second = start_with(&database, &upstream, &once).await;
         let client = Remote::of(&second.base);
         client.poll_until(&answer, &mut reader, Reader::is_done).await;
         assert_eq!((reader.status.as_str(), reader.text.as_str()), ("failed", "kept text "));
@@ -79,11 +85,37 @@ on_both_databases! {
         database.assert_nothing_left_over().await;
     }
 
+    async fn a_killed_answer_is_written_anew_and_replaces_what_was_shown(kind: Kind) {
+        let gate = CancellationToken::new();
+        let broken = Script::stream().say(["half ", "an "]).wait(&gate).finish();
+        let upstream = Upstream::scripted([broken, Script::answer(["the ", "whole"])]).await;
+        let database = Database::create(kind).await;
+        let first = start(&database, &upstream).await;
+        let client = Remote::of(&first.base);
+        let created = client.create("one").await;
+        let answer = client.answer(&created).await;
+        let mut reader = Reader::default();
+        client.poll_until(&answer, &mut reader, |r| r.text == "half an ").await;
+        first.kill().await;
+
+        let second = start(&database, &upstream).await;
+        let client = Remote::of(&second.base);
+        client.poll_until(&answer, &mut reader, Reader::is_done).await;
+        assert_eq!((reader.status.as_str(), reader.text.as_str()), ("completed", "the whole"));
+        assert_eq!(reader.replaced, 1, "the new text replaced the old one once");
+        assert!(reader.position >> 32 == 1, "in the next edition");
+        let usage = client.get("/usage").await;
+        assert_eq!(usage["total"]["attempts"], 2, "both attempts are in the usage ledger: {usage}");
+        assert_eq!(usage["total"]["estimated"], 1);
+        second.terminate("-TERM").await;
+        database.assert_nothing_left_over().await;
+    }
+
     async fn a_message_that_was_accepted_is_answered_after_a_kill(kind: Kind) {
         let gate = CancellationToken::new();
         let held = gate.clone();
         let upstream = Upstream::start(move |request| match request.asked().as_str() {
-            "one" => Script::stream().say(["x"]).wait(&held).finish(),
+            "one" => Script::stream().say(["x"]).wait(&held).say(["y"]).finish(),
             other => Script::answer([format!("answer to {other}")]),
         })
         .await;
@@ -95,6 +127,7 @@ on_both_databases! {
         let chat = created["uuid"].as_str().unwrap();
         client.post(&format!("/chat/{chat}/send"), &json!({"message": "two"}), 202).await;
         first.kill().await;
+        gate.cancel();
 
         let second = start(&database, &upstream).await;
         let client = Remote::of(&second.base);
@@ -102,6 +135,7 @@ on_both_databases! {
             let messages = client.get(&format!("/chat/{chat}/messages")).await;
             let last = messages["messages"].as_array()?.last()?.clone();
             (last["status"] == "completed" && last["role"] == "assistant").then(|| last["content"].clone())
+                .filter(|text| text != "xy")
         })
         .await;
         assert_eq!(text, "answer to two");
@@ -114,7 +148,8 @@ on_both_databases! {
         let script = Script::stream().say(["shown "]).wait(&gate).finish();
         let upstream = Upstream::scripted([script]).await;
         let database = Database::create(kind).await;
-        let first = start(&database, &upstream).await;
+        let once = [("POLLEN_WORKER__MAX_ATTEMPTS", "1")];
+        let first = start_with(&database, &upstream, &once).await;
         let client = Remote::of(&first.base);
         let created = client.create("one").await;
         let answer = client.answer(&created).await;
@@ -126,7 +161,7 @@ on_both_databases! {
         upstream.received()[0].gone.cancelled().await;
 
         // Its lease was let go of, so that the next one need not wait for it.
-        let second = start(&database, &upstream).await;
+        let second = start_with(&database, &upstream, &once).await;
         let client = Remote::of(&second.base);
         let message = client.get(&format!("/chat/message/{answer}")).await;
         assert_eq!((&message["status"], &message["content"]), (&json!("failed"), &json!("shown ")));
@@ -158,7 +193,7 @@ on_both_databases! {
 
     async fn a_request_whose_node_has_gone_is_ended_by_a_node_that_is_up(kind: Kind) {
         use sea_orm::{EntityTrait, Set};
-        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let app = TestApp::start_with(kind, Upstream::echo().await, &[("worker.max_attempts", "1")]).await;
         let (chat, answer, _) = app.ask("one").await;
         // As a node leaves it that was cut off from everything: running, its lease run out.
         let db = app.database.connect().await;

@@ -32,7 +32,8 @@ on_both_databases! {
             Script::answer(tokens(&request.asked())).paced(TOKEN_PAUSE)
         })
         .await;
-        let settings = [("ledger.flush_interval_ms", "250")];
+        // A disk that is slow at the moment is not what is tried here.
+        let settings = [("ledger.flush_interval_ms", "250"), ("database.acquire_timeout_ms", "30000")];
         let app = TestApp::start_with(kind, upstream, &settings).await;
         let clients = (0..CHATS).map(|n| tokio::spawn(chat(app.base.clone(), format!("question {n}"))));
         let ended = tokio::time::timeout(PATIENCE, futures::future::join_all(clients)).await;

@@ -177,7 +177,8 @@ on_both_databases! {
     async fn a_node_that_does_not_write_an_answer_follows_it_through_the_database(kind: Kind) {
         use sea_orm::{EntityTrait, Set};
         // The state that another node's running answer leaves in the database, read by this one.
-        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let settings = [("ledger.follow_interval_ms", "0"), ("worker.repair_interval_ms", "60000")];
+        let app = TestApp::start_with(kind, Upstream::echo().await, &settings).await;
         let (_, answer, _) = app.ask("one").await;
         let db = app.database.connect().await;
         let message = entity::chat_message::Entity::find_by_id(answer.parse::<entity::MessageId>().unwrap())

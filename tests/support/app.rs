@@ -1,10 +1,11 @@
 //! A Pollen in this process, on a database of its own, asked over HTTP like any other.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pollen::app::App;
-use pollen::config::{Config, Layers};
+use pollen::config::{Config, FileNeed, Layers};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -23,6 +24,7 @@ pub struct TestApp {
     pub database: Database,
     pub upstream: Upstream,
     settings: BTreeMap<String, String>,
+    file: Option<PathBuf>,
 }
 
 /// An answer of the server.
@@ -61,26 +63,50 @@ impl TestApp {
         Self::start_on(Database::create(kind).await, upstream, settings).await
     }
 
+    /// With this configuration file.
+    pub async fn start_with_file(database: Database, upstream: Upstream, file: &Path) -> Self {
+        let mut app = Self::new(database, upstream, &[]);
+        app.file = Some(file.to_owned());
+        app.run().await;
+        app
+    }
+
     /// On a database that is there already.
     pub async fn start_on(
         database: Database,
         upstream: Upstream,
         settings: &[(&str, &str)],
     ) -> Self {
+        let mut app = Self::new(database, upstream, settings);
+        app.run().await;
+        app
+    }
+
+    fn new(database: Database, upstream: Upstream, settings: &[(&str, &str)]) -> Self {
         let settings = settings
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-        let mut app = Self {
+        Self {
             app: None,
             base: String::new(),
             client: http_client(),
             database,
             upstream,
             settings,
-        };
-        app.run().await;
-        app
+            file: None,
+        }
+    }
+
+    /// Another node on the same database and with the same model, with these keys set besides.
+    pub async fn another_node(&self, settings: &[(&str, &str)]) -> Self {
+        let mut all: Vec<(&str, &str)> = self
+            .settings
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+            .collect();
+        all.extend(settings);
+        Self::start_on(self.database.clone(), self.upstream.clone(), &all).await
     }
 
     pub fn config(&self) -> Config {
@@ -92,6 +118,8 @@ impl TestApp {
             ("openai.model".to_owned(), "scripted-model".to_owned()),
             ("ledger.flush_interval_ms".to_owned(), "30".to_owned()),
             ("worker.scan_interval_ms".to_owned(), "100".to_owned()),
+            // A failure is to be seen at once; the tests of retries say so.
+            ("upstream.max_retries".to_owned(), "0".to_owned()),
             ("shutdown.limit_ms".to_owned(), "5000".to_owned()),
         ]);
         values.extend(self.settings.clone());
@@ -100,6 +128,7 @@ impl TestApp {
             .map(|(key, value)| (format!("test {key}"), key, value))
             .collect();
         Config::load(&Layers {
+            file: self.file.clone().map(|path| (path, FileNeed::Required)),
             flags,
             ..Layers::default()
         })
@@ -187,6 +216,23 @@ impl TestApp {
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.request(Method::POST, path, |r| r.json(body)).await
+    }
+
+    /// A POST that says all in its path.
+    pub async fn post_bare(&self, path: &str) -> Answer {
+        self.request(Method::POST, path, |request| request).await
+    }
+
+    /// A POST with an idempotency key.
+    pub async fn post_once(&self, path: &str, key: &str, body: &Value) -> Answer {
+        self.request(Method::POST, path, |r| {
+            r.header("idempotency-key", key).json(body)
+        })
+        .await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.request(Method::PUT, path, |r| r.json(body)).await
     }
 
     pub async fn delete(&self, path: &str) -> Answer {

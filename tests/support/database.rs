@@ -1,6 +1,7 @@
 //! A database of its own for each test, and a look into it past the server.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use entity::{chat, chat_message, llm_request, token_ledger};
 use sea_orm::{ColumnTrait, DatabaseConnection, EntityTrait, PaginatorTrait, QueryFilter};
@@ -14,15 +15,16 @@ pub enum Kind {
     Postgres,
 }
 
-/// A database that nobody else uses, gone with its test.
+/// A database that no other test uses, gone with its test.
+#[derive(Clone)]
 pub struct Database {
     pub url: String,
-    dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 impl Database {
     pub async fn create(kind: Kind) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
         let url = match kind {
             Kind::Sqlite => format!("sqlite:{}/pollen.db", dir.path().display()),
             Kind::Postgres => postgres::create_database().await,

@@ -65,6 +65,11 @@ impl Server {
         }
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Kills it where it stands.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What the server does with one request.
@@ -143,6 +144,7 @@ pub fn finish(reason: &str) -> String {
 /// A request that the server has received.
 #[derive(Clone, Debug)]
 pub struct Received {
+    pub at: Instant,
     pub head: String,
     pub body: Value,
     /// Cancelled when the client has closed the connection.
@@ -173,11 +175,20 @@ impl Received {
 
 type Director = dyn Fn(&Received) -> Script + Send + Sync;
 
-/// The server. It ends with this value.
+/// The server. It ends with the last of these values.
+#[derive(Clone)]
 pub struct Upstream {
     pub address: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
-    task: JoinHandle<()>,
+    _task: Arc<Task>,
+}
+
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Upstream {
@@ -197,7 +208,7 @@ impl Upstream {
         Self {
             address,
             received,
-            task,
+            _task: Arc::new(Task(task)),
         }
     }
 
@@ -228,12 +239,6 @@ impl Upstream {
     }
 }
 
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 async fn serve(mut stream: TcpStream, director: Arc<Director>, log: Arc<Mutex<Vec<Received>>>) {
     let Some((head, body)) = read_request(&mut stream).await else {
         return;
@@ -248,6 +253,7 @@ async fn serve(mut stream: TcpStream, director: Arc<Director>, log: Arc<Mutex<Ve
         return;
     }
     let request = Received {
+        at: Instant::now(),
         head,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
         gone: CancellationToken::new(),

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may import. What is not named here is not a room.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("main", &["cli"]),
     ("cli", &["app", "config"]),
     (
@@ -17,12 +17,13 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ),
     ("http", &["chat", "model", "store"]),
     ("worker", &["chat", "store"]),
-    ("chat", &["ledger", "provider", "store", "model"]),
-    ("ledger", &["store", "model"]),
+    ("chat", &["ledger", "provider", "store", "model", "fault"]),
+    ("ledger", &["store", "model", "fault"]),
     ("provider", &["model"]),
     ("store", &["model"]),
     ("model", &[]),
     ("config", &[]),
+    ("fault", &[]),
 ];
 
 /// Libraries that one room keeps to itself.

@@ -5,13 +5,14 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
-use entity::ChatId;
+use entity::chat::OnBusy;
+use entity::{ChatId, MessageId};
 use serde::Deserialize;
 
 use super::home;
-use crate::chat::{ChatUpdate, NewChat, OwnedChat};
+use crate::chat::{ChatUpdate, NewChat, NewMessage, OwnedChat};
 use crate::http::AppState;
-use crate::http::extract::{Body, Caller, Form, parse_uuid};
+use crate::http::extract::{Body, Caller, Form, Posted, parse_uuid};
 use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::chat::{ChatMain, ChatPage, ChatView, ComposerSent, CreatedView, SentView};
@@ -32,6 +33,7 @@ struct CreateBody {
     agent: Option<String>,
     model: Option<String>,
     message: Option<String>,
+    on_busy: Option<OnBusy>,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +41,8 @@ struct CreateBody {
 struct SendBody {
     #[serde(default)]
     message: String,
+    uuid: Option<String>,
+    on_busy: Option<OnBusy>,
 }
 
 #[derive(Deserialize)]
@@ -47,13 +51,14 @@ struct UpdateBody {
     title: Option<String>,
     model: Option<String>,
     agent: Option<String>,
+    on_busy: Option<OnBusy>,
 }
 
 async fn create(
     State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
-    Body(body): Body<CreateBody>,
+    Posted { body, once }: Posted<CreateBody>,
 ) -> Result<Response, Problem> {
     let uuid = body
         .uuid
@@ -65,13 +70,14 @@ async fn create(
         agent: body.agent,
         model: body.model,
         message: body.message,
+        on_busy: body.on_busy,
     };
-    let created = app.chats.create(owner, new).await?;
+    let created = app.chats.create(owner, new, once.as_ref()).await?;
     let path = format!("/chat/{}", created.chat.id);
     match form {
         Form::Json => {
             let hint = app.load.poll_after_ms(Activity::Flowing);
-            let view = CreatedView::new(created, app.chats.default_model(), hint);
+            let view = CreatedView::new(created, &app.chats.defaults(), hint);
             reply::json(StatusCode::CREATED, &view)
         }
         Form::Page => reply::see_other(&path),
@@ -92,7 +98,7 @@ async fn read(
 ) -> Result<Response, Problem> {
     match form {
         Form::Json => {
-            let view = ChatView::new(chat.row().clone(), app.chats.default_model());
+            let view = ChatView::new(chat.row().clone(), &app.chats.defaults());
             reply::json(StatusCode::OK, &view)
         }
         Form::Fragment => reply::html(StatusCode::OK, main(&app, &chat).await?).await,
@@ -107,9 +113,18 @@ async fn send(
     State(app): State<AppState>,
     form: Form,
     chat: OwnedChat,
-    Body(body): Body<SendBody>,
+    Posted { body, once }: Posted<SendBody>,
 ) -> Result<Response, Problem> {
-    let sent = app.chats.send(&chat, body.message).await?;
+    let uuid = body
+        .uuid
+        .map(|text| parse_uuid("uuid", &text))
+        .transpose()?;
+    let new = NewMessage {
+        id: uuid.map(MessageId),
+        text: body.message,
+        on_busy: body.on_busy,
+    };
+    let sent = app.chats.send(&chat, new, once.as_ref()).await?;
     match form {
         Form::Json => {
             let hint = app.load.poll_after_ms(Activity::Flowing);
@@ -130,11 +145,12 @@ async fn update(
         title: body.title,
         model: body.model,
         agent: body.agent,
+        on_busy: body.on_busy,
     };
     let changed = app.chats.update(&chat, update).await?;
     match form {
         Form::Json => {
-            let view = ChatView::new(changed, app.chats.default_model());
+            let view = ChatView::new(changed, &app.chats.defaults());
             reply::json(StatusCode::OK, &view)
         }
         Form::Fragment => {
@@ -170,12 +186,7 @@ async fn main(app: &AppState, chat: &OwnedChat) -> Result<ChatMain, Problem> {
     let poll = app.chats.poll_messages(chat, None, None).await?;
     let hint = app.load.poll_after_ms(poll.activity);
     let token_hint = app.load.poll_after_ms(Activity::Flowing);
-    Ok(ChatMain::new(
-        poll,
-        app.chats.default_model(),
-        hint,
-        token_hint,
-    ))
+    Ok(ChatMain::new(poll, &app.chats.defaults(), hint, token_hint))
 }
 
 fn push_url(response: &mut Response, path: &str) -> Result<(), Problem> {

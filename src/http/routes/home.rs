@@ -36,10 +36,7 @@ async fn home(
         // There is no JSON of a home page; what a script wants to see there is the list.
         Form::Json => {
             let list = chats.list(owner, None, Some(RECENT)).await?;
-            reply::json(
-                StatusCode::OK,
-                &ChatListView::new(list, chats.default_model()),
-            )
+            reply::json(StatusCode::OK, &ChatListView::new(list, &chats.defaults()))
         }
         Form::Page => {
             let main = main(&chats, owner).await?;
@@ -52,7 +49,7 @@ async fn home(
 pub(super) async fn main(chats: &Chats, owner: entity::OwnerId) -> Result<HomeMain, Problem> {
     let list = chats.list(owner, None, Some(RECENT)).await?;
     Ok(HomeMain {
-        list: ChatListView::new(list, chats.default_model()),
+        list: ChatListView::new(list, &chats.defaults()),
         model: chats.default_model().to_owned(),
     })
 }

@@ -64,5 +64,5 @@ async fn view(
 ) -> Result<ChatListView, Problem> {
     let cursor = params.cursor.map(|text| text.parse()).transpose()?;
     let list = chats.list(owner, cursor, params.limit).await?;
-    Ok(ChatListView::new(list, chats.default_model()))
+    Ok(ChatListView::new(list, &chats.defaults()))
 }

@@ -1,26 +1,51 @@
-//! One message: read, delete, and the token poll of it.
+//! One message: read, edit, delete, cancel, ask again, its versions, and the token poll of it.
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use entity::chat_message::Status;
+use serde::Deserialize;
 
+use crate::chat::{Again, MessageRead, Once, Sent};
 use crate::http::AppState;
-use crate::http::extract::{Caller, Form, MessagePath, PositionPath};
+use crate::http::extract::{Body, Caller, Form, MessagePath, NumberPath, PositionPath, Posted};
 use crate::http::problem::Problem;
 use crate::http::reply;
+use crate::http::view::chat::SentView;
 use crate::http::view::message::{MessageFragment, MessageView};
 use crate::http::view::tokens::{TokensEndFragment, TokensFragment, TokensView};
+use crate::http::view::versions::{CancelledView, VersionsView};
+use crate::model::delta::MAX_DELTA_BYTES;
 use crate::model::hint::Activity;
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
-        .route("/chat/message/{uuid}", get(read).delete(delete))
+        .route("/chat/message/{uuid}", get(read).put(edit).delete(delete))
+        .route("/chat/message/{uuid}/cancel", post(cancel))
+        .route("/chat/message/{uuid}/retry", post(retry))
+        .route("/chat/message/{uuid}/regenerate", post(regenerate))
+        .route("/chat/message/{uuid}/versions", get(versions))
+        .route(
+            "/chat/message/{uuid}/versions/{number}/select",
+            post(select),
+        )
         .route("/chat/message/{uuid}/tokens", get(tokens))
         .route("/chat/message/{uuid}/tokens/", get(tokens))
         .route("/chat/message/{uuid}/tokens/{position}", get(tokens))
+}
+
+/// A POST that says all in its path.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EditBody {
+    #[serde(default)]
+    message: String,
 }
 
 async fn read(
@@ -51,6 +76,122 @@ async fn delete(
         // HTMX swaps nothing on a 204; the empty fragment takes the message's place.
         Form::Fragment | Form::Page => Ok(reply::empty()),
     }
+}
+
+async fn edit(
+    State(app): State<AppState>,
+    Caller(owner): Caller,
+    form: Form,
+    MessagePath(id): MessagePath,
+    Body(body): Body<EditBody>,
+) -> Result<Response, Problem> {
+    let sent = app.chats.edit(owner, id, body.message).await?;
+    sent_reply(&app, form, sent).await
+}
+
+async fn cancel(
+    State(app): State<AppState>,
+    Caller(owner): Caller,
+    form: Form,
+    MessagePath(id): MessagePath,
+    Posted {
+        body: Nothing {},
+        once,
+    }: Posted<Nothing>,
+) -> Result<Response, Problem> {
+    let done = app.chats.cancel(owner, id, once.as_ref()).await?;
+    match form {
+        Form::Json => reply::json(StatusCode::OK, &CancelledView::new(done)),
+        Form::Fragment | Form::Page => message_reply(&app, form, done.message).await,
+    }
+}
+
+async fn retry(
+    State(app): State<AppState>,
+    Caller(owner): Caller,
+    form: Form,
+    MessagePath(id): MessagePath,
+    Posted {
+        body: Nothing {},
+        once,
+    }: Posted<Nothing>,
+) -> Result<Response, Problem> {
+    let asked = app.chats.ask_again(owner, id, Again::Retry, once.as_ref());
+    sent_reply(&app, form, asked.await?).await
+}
+
+async fn regenerate(
+    State(app): State<AppState>,
+    Caller(owner): Caller,
+    form: Form,
+    MessagePath(id): MessagePath,
+    Posted {
+        body: Nothing {},
+        once,
+    }: Posted<Nothing>,
+) -> Result<Response, Problem> {
+    let once: Option<&Once> = once.as_ref();
+    let asked = app.chats.ask_again(owner, id, Again::Regenerate, once);
+    sent_reply(&app, form, asked.await?).await
+}
+
+async fn versions(
+    State(app): State<AppState>,
+    Caller(owner): Caller,
+    form: Form,
+    MessagePath(id): MessagePath,
+) -> Result<Response, Problem> {
+    let view = VersionsView::new(app.chats.versions(owner, id).await?);
+    match form {
+        Form::Json => reply::json(StatusCode::OK, &view),
+        Form::Fragment | Form::Page => reply::html(StatusCode::OK, view).await,
+    }
+}
+
+async fn select(
+    State(app): State<AppState>,
+    Caller(owner): Caller,
+    form: Form,
+    MessagePath(id): MessagePath,
+    NumberPath(number): NumberPath,
+    Posted {
+        body: Nothing {},
+        once,
+    }: Posted<Nothing>,
+) -> Result<Response, Problem> {
+    let chosen = app.chats.select_version(owner, id, number, once.as_ref());
+    let message = chosen.await?;
+    match form {
+        Form::Json => reply::json(StatusCode::OK, &MessageView::new(message)),
+        Form::Fragment | Form::Page => message_reply(&app, form, message).await,
+    }
+}
+
+/// Something has been queued: what a send answers, or the message on the page.
+async fn sent_reply(app: &AppState, form: Form, sent: Sent) -> Result<Response, Problem> {
+    match form {
+        Form::Json => {
+            let hint = app.load.poll_after_ms(Activity::Flowing);
+            reply::json(StatusCode::ACCEPTED, &SentView::new(sent, hint))
+        }
+        Form::Fragment | Form::Page => {
+            let message = MessageRead::stored(sent.message, MAX_DELTA_BYTES);
+            message_reply(app, form, message).await
+        }
+    }
+}
+
+/// The message in place of what the page shows of it; without script, the page again.
+async fn message_reply(
+    app: &AppState,
+    form: Form,
+    message: MessageRead,
+) -> Result<Response, Problem> {
+    if form == Form::Page {
+        return reply::see_other(&format!("/chat/{}", message.row.chat_id));
+    }
+    let hint = app.load.poll_after_ms(Activity::Flowing);
+    reply::html(StatusCode::OK, MessageFragment::new(message, hint)).await
 }
 
 async fn tokens(

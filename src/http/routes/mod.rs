@@ -8,6 +8,7 @@ mod list;
 mod message;
 mod messages;
 mod problems;
+mod usage;
 
 use axum::Router;
 
@@ -23,4 +24,5 @@ pub(super) fn router() -> Router<AppState> {
         .merge(assets::router())
         .merge(health::router())
         .merge(problems::router())
+        .merge(usage::router())
 }

@@ -1,14 +1,15 @@
 //! One chat, as JSON, as a view and as a page.
 
 use askama::Template;
-use entity::chat::{Model as Chat, Status};
+use entity::chat::{Model as Chat, OnBusy, Status};
+use entity::chat_message::Role;
 use entity::{ChatId, RequestId, Timestamp};
 use serde::Serialize;
 
 use super::message::{MessageCard, MessageView};
 use super::messages::messages_poller;
 use super::poller::Poller;
-use crate::chat::{Created, MessageRead, MessagesPoll, Sent};
+use crate::chat::{ChatDefaults, Created, MessageRead, MessagesPoll, Sent};
 use crate::model::delta::MAX_DELTA_BYTES;
 
 /// The chat of the polling protocol.
@@ -23,19 +24,22 @@ pub struct ChatView {
     pub revision: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// What a message does that is sent while an answer is under way.
+    pub on_busy: OnBusy,
 }
 
 impl ChatView {
-    pub fn new(chat: Chat, default_model: &str) -> Self {
+    pub fn new(chat: Chat, defaults: &ChatDefaults<'_>) -> Self {
         Self {
             uuid: chat.id,
             title: chat.title,
             agent: chat.agent,
-            model: chat.model.unwrap_or_else(|| default_model.to_owned()),
+            model: chat.model.unwrap_or_else(|| defaults.model.to_owned()),
             status: chat.status,
             revision: chat.revision,
             created_at: chat.created_at,
             updated_at: chat.updated_at,
+            on_busy: chat.on_busy.unwrap_or(defaults.on_busy),
         }
     }
 
@@ -44,12 +48,13 @@ impl ChatView {
     }
 }
 
-/// The answer to a message that was sent.
+/// The answer to a message that was sent, and to an answer that was asked for again.
 #[derive(Debug, Serialize)]
 pub struct SentView {
     pub message: MessageView,
     pub request_uuid: RequestId,
-    /// Where the answer will appear: the messages poll after this message.
+    /// Where the answer will appear: the messages poll after this message, or the token poll of
+    /// the answer itself.
     pub poll_url: String,
     pub poll_after_ms: u64,
 }
@@ -59,7 +64,12 @@ impl SentView {
         let read = MessageRead::stored(sent.message, MAX_DELTA_BYTES);
         let message = MessageView::new(read);
         Self {
-            poll_url: format!("/chat/{}/messages/{}", message.chat_uuid, message.uuid),
+            poll_url: if message.role == Role::User {
+                format!("/chat/{}/messages/{}", message.chat_uuid, message.uuid)
+            } else {
+                let (uuid, position) = (message.uuid, message.position);
+                format!("/chat/message/{uuid}/tokens/{position}")
+            },
             message,
             request_uuid: sent.request,
             poll_after_ms,
@@ -77,9 +87,9 @@ pub struct CreatedView {
 }
 
 impl CreatedView {
-    pub fn new(created: Created, default_model: &str, poll_after_ms: u64) -> Self {
+    pub fn new(created: Created, defaults: &ChatDefaults<'_>, poll_after_ms: u64) -> Self {
         Self {
-            chat: ChatView::new(created.chat, default_model),
+            chat: ChatView::new(created.chat, defaults),
             first: created.first.map(|sent| SentView::new(sent, poll_after_ms)),
         }
     }
@@ -95,10 +105,15 @@ pub struct ChatMain {
 }
 
 impl ChatMain {
-    pub fn new(poll: MessagesPoll, default_model: &str, hint: u64, token_hint: u64) -> Self {
+    pub fn new(
+        poll: MessagesPoll,
+        defaults: &ChatDefaults<'_>,
+        hint: u64,
+        token_hint: u64,
+    ) -> Self {
         Self {
             poller: messages_poller(poll.chat.id, poll.cursor, poll.revision, hint),
-            chat: ChatView::new(poll.chat, default_model),
+            chat: ChatView::new(poll.chat, defaults),
             cards: poll
                 .new
                 .into_iter()
@@ -121,6 +136,7 @@ impl ChatMain {
                 revision: 3,
                 created_at: Timestamp(1_795_226_400_000),
                 updated_at: Timestamp(1_795_226_400_000),
+                on_busy: OnBusy::Enqueue,
             },
             cards: vec![
                 MessageCard::sample(Role::User, MessageStatus::Completed, "Tea?"),

@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Serialize;
 
 use super::chat::ChatView;
-use crate::chat::ChatList;
+use crate::chat::{ChatDefaults, ChatList};
 use crate::model::hint::{FLOWING_MS, IDLE_MS};
 
 /// A page of the list.
@@ -33,12 +33,12 @@ impl ListedChatView {
 }
 
 impl ChatListView {
-    pub fn new(list: ChatList, default_model: &str) -> Self {
+    pub fn new(list: ChatList, defaults: &ChatDefaults<'_>) -> Self {
         let chats: Vec<ListedChatView> = list
             .chats
             .into_iter()
             .map(|listed| ListedChatView {
-                chat: ChatView::new(listed.chat, default_model),
+                chat: ChatView::new(listed.chat, defaults),
                 preview: listed.preview,
             })
             .collect();

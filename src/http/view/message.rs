@@ -30,13 +30,19 @@ pub struct MessageView {
     pub error: Option<Failure>,
     /// The text is finished but longer than `content`: the token poll has the rest.
     pub truncated: bool,
-    /// The message was deleted; it is here only because it was seen before.
+    /// The message is not to be shown any more; it is here only because it was seen before.
     pub deleted: bool,
+    /// It was not deleted but superseded: an earlier message was edited.
+    pub superseded: bool,
+    /// Which of its versions the text is, from 1, and how many there are.
+    pub version: i64,
+    pub versions: i64,
 }
 
 impl MessageView {
     pub fn new(read: MessageRead) -> Self {
         let row = read.row;
+        let superseded = row.superseded_at.is_some();
         Self {
             uuid: row.id,
             chat_uuid: row.chat_id,
@@ -50,7 +56,10 @@ impl MessageView {
             completed_at: row.completed_at,
             error: read.error,
             truncated: read.truncated,
-            deleted: row.deleted_at.is_some(),
+            deleted: row.deleted_at.is_some() || superseded,
+            superseded,
+            version: row.version,
+            versions: row.versions,
         }
     }
 }
@@ -91,6 +100,17 @@ impl MessageCard {
                 self.token_hint,
             )
         })
+    }
+
+    /// What can be done with the message: the last part of the route, and the button's name.
+    pub fn action(&self) -> Option<(&'static str, &'static str)> {
+        match (self.message.role, self.message.status) {
+            (Role::Assistant, Status::Pending) => Some(("cancel", "Stop")),
+            (Role::User, Status::Pending) => Some(("cancel", "Withdraw")),
+            (Role::Assistant, Status::Completed) => Some(("regenerate", "Regenerate")),
+            (Role::Assistant, Status::Failed | Status::Cancelled) => Some(("retry", "Try again")),
+            _ => None,
+        }
     }
 
     pub fn is_pending(&self) -> bool {
@@ -163,6 +183,9 @@ impl MessageCard {
                 }),
                 truncated: false,
                 deleted: false,
+                superseded: false,
+                version: 1,
+                versions: 1,
             },
             replaces: false,
             token_hint: 300,

@@ -12,3 +12,5 @@ pub mod messages;
 pub mod poller;
 pub mod problem;
 pub mod tokens;
+pub mod usage;
+pub mod versions;

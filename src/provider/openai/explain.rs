@@ -70,8 +70,7 @@ impl OpenAi {
         let after = response
             .headers()
             .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok()?.parse().ok())
-            .map(Duration::from_secs);
+            .and_then(|value| retry_after(value.to_str().ok()?));
         let body = match timeout(self.settings.limits.stall, read_body(response)).await {
             Ok(Ok(body)) => body,
             Ok(Err(_)) | Err(_) => Vec::new(),
@@ -171,6 +170,24 @@ impl OpenAi {
             LinesCodecError::Io(error) => self.broke_off().with_detail(error),
         }
     }
+}
+
+/// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(value: &str) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now()).unwrap_or_default())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a date of the model's server is compared with the machine's own time"
+)]
+fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
 }
 
 fn seconds(limit: Duration) -> String {

@@ -22,8 +22,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 
-use super::{Call, Event, Provider, ProviderError, Speaker, Usage, sse};
+use super::{Call, Event, Provider, ProviderError, Speaker, sse};
 use crate::model::failure::FailureCode;
+use crate::model::usage::Usage;
 
 /// The longest line that a server may send, and the longest event, in bytes.
 const MAX_LINE_BYTES: usize = 1 << 20;
@@ -130,6 +131,14 @@ impl OpenAi {
             events.push(Event::Usage(Usage {
                 input_tokens: usage.prompt_tokens,
                 output_tokens: usage.completion_tokens,
+                reasoning_tokens: usage
+                    .completion_tokens_details
+                    .unwrap_or_default()
+                    .reasoning_tokens,
+                cached_tokens: usage
+                    .prompt_tokens_details
+                    .unwrap_or_default()
+                    .cached_tokens,
             }));
         }
         let Some(choice) = chunk.choices.into_iter().flatten().next() else {
@@ -314,4 +323,16 @@ struct Said {
 struct CompletionUsage {
     prompt_tokens: Option<i64>,
     completion_tokens: Option<i64>,
+    prompt_tokens_details: Option<PromptDetails>,
+    completion_tokens_details: Option<CompletionDetails>,
+}
+
+#[derive(Default, Deserialize)]
+struct PromptDetails {
+    cached_tokens: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+struct CompletionDetails {
+    reasoning_tokens: Option<i64>,
 }

@@ -1,0 +1,341 @@
+//! Ending a request: the request, its answer, the chat's turn and the usage ledger move on in one
+//! transaction, under the fence of the attempt. Everybody who ends one does it here: the task
+//! that wrote the answer, a cancel from any node, a rescue.
+
+use std::sync::Arc;
+
+use entity::llm_attempt::{Model as Attempt, Outcome};
+use entity::{Timestamp, chat, chat_message, llm_request};
+
+use super::Chats;
+use crate::ledger::{Live, Sealed, Stop};
+use crate::model::failure::{Failure, FailureCode};
+use crate::model::position::Edition;
+use crate::model::text::storable;
+use crate::model::usage::{Usage, estimate_tokens};
+use crate::store::{Advance, Finish, RequestEnd, StoreError, Tx};
+
+/// How an answer comes to its end.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    Completed,
+    Failed(Failure),
+    Cancelled,
+}
+
+impl End {
+    pub fn status(&self) -> llm_request::Status {
+        match self {
+            Self::Completed => llm_request::Status::Completed,
+            Self::Failed(_) => llm_request::Status::Failed,
+            Self::Cancelled => llm_request::Status::Cancelled,
+        }
+    }
+
+    fn message_status(&self) -> chat_message::Status {
+        match self {
+            Self::Completed => chat_message::Status::Completed,
+            Self::Failed(_) => chat_message::Status::Failed,
+            Self::Cancelled => chat_message::Status::Cancelled,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Completed => Outcome::Completed,
+            Self::Failed(_) => Outcome::Failed,
+            Self::Cancelled => Outcome::Cancelled,
+        }
+    }
+
+    fn error(&self) -> Option<(String, String)> {
+        let failure = match self {
+            Self::Completed => return None,
+            Self::Failed(failure) => failure.clone(),
+            Self::Cancelled => Failure::new(FailureCode::Cancelled, "This answer was stopped."),
+        };
+        Some((failure.code, failure.message))
+    }
+}
+
+/// What the model did for an attempt.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spent {
+    pub model: Option<String>,
+    pub usage: Usage,
+    /// About how many tokens the model was sent.
+    pub input_estimate: i64,
+    pub first_token_at: Option<Timestamp>,
+    pub finish_reason: Option<String>,
+}
+
+impl Spent {
+    pub fn of(sealed: &Sealed) -> Self {
+        Self {
+            model: sealed.model.clone(),
+            usage: sealed.usage,
+            input_estimate: sealed.input_estimate,
+            first_token_at: sealed.first_token_at,
+            finish_reason: None,
+        }
+    }
+}
+
+/// All that is stored when an answer ends.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    pub end: End,
+    pub text: String,
+    /// The edition that the text is.
+    pub edition: Edition,
+    pub spent: Spent,
+}
+
+/// A request that somebody other than its task is about to end, with the text that will be kept:
+/// what is in this node's memory, or else what has been flushed. Dropped without [`Cut::done`],
+/// nothing has happened.
+pub(super) struct Cut {
+    pub request: llm_request::Model,
+    text: String,
+    edition: Edition,
+    spent: Spent,
+    live: Option<Arc<Live>>,
+}
+
+impl Cut {
+    pub fn ending(&self, end: End) -> Ending {
+        Ending {
+            end,
+            text: self.text.clone(),
+            edition: self.edition,
+            spent: self.spent.clone(),
+        }
+    }
+
+    /// The end is stored: the task drops its connection, and the ledger may go. A task on another
+    /// node finds out at its next flush.
+    pub fn done(mut self, chats: &Chats) {
+        if let Some(live) = self.live.take() {
+            live.stop(Stop::Ended);
+            chats.ledgers.close(&live);
+        }
+        if let Some(message) = self.request.assistant_message_id {
+            chats.follower.forget(message);
+        }
+        chats.flusher.finished(self.request.id);
+        chats.announce();
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        if let Some(live) = &self.live {
+            live.unseal();
+        }
+    }
+}
+
+impl Chats {
+    /// Gets a request that runs or waits ready to be ended from outside.
+    pub(super) async fn cut(&self, request: llm_request::Model) -> Result<Cut, StoreError> {
+        let edition = Edition::from_stored(request.edition);
+        let live = request
+            .assistant_message_id
+            .and_then(|message| self.ledgers.get(message))
+            .filter(|live| live.ids.attempt == request.attempt);
+        let sealed = live.as_ref().map(|live| live.seal());
+        let is_known = sealed
+            .as_ref()
+            .is_some_and(|sealed| request.attempt == 0 || !sealed.text.is_empty());
+        let sealed = sealed.unwrap_or_default();
+        let mut cut = Cut {
+            spent: Spent::of(&sealed),
+            text: sealed.text,
+            edition,
+            live,
+            request,
+        };
+        if cut.request.started_at.is_some() && !is_known {
+            // The text may be shorter than what a client has seen: up to one flush interval of it
+            // lived in the other node's memory alone. A new edition tells such a client to
+            // replace what it has.
+            cut.text = self.store.last_ledger_text(cut.request.id).await?;
+            cut.edition = edition.next();
+            cut.spent.input_estimate = self.estimate_input(&cut.request).await?;
+        }
+        Ok(cut)
+    }
+
+    /// Ends a request with all that hangs on it, if it is still this attempt's, and still runs or
+    /// waits as it did. The chat as it then is; none if it was not.
+    pub(super) async fn end_answer(
+        &self,
+        tx: &Tx,
+        request: &llm_request::Model,
+        ending: Ending,
+    ) -> Result<Option<chat::Model>, StoreError> {
+        let now = self.clock.now();
+        let Ending {
+            end,
+            text,
+            edition,
+            spent,
+        } = ending;
+        let attempt = self.attempt(request, end.outcome(), end.error(), &text, &spent, now);
+        let request_end = RequestEnd {
+            status: end.status(),
+            model: attempt.model.clone(),
+            provider: request.provider.clone(),
+            finish_reason: attempt.finish_reason.clone(),
+            input_tokens: spent.usage.input_tokens,
+            output_tokens: spent.usage.output_tokens,
+            error: end.error(),
+            first_token_at: spent.first_token_at,
+            now,
+        };
+        let fence = (request.id, request.attempt);
+        if !tx.end_request(fence, request.status, request_end).await? {
+            return Ok(None);
+        }
+        let advance = Advance {
+            messages: 0,
+            status: request.started_at.map(|_| chat::Status::WaitingForUser),
+            now,
+        };
+        let chat = tx.advance_chat(request.chat_id, advance).await?;
+        let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
+        let is_ended = if let Some(answer) = request.assistant_message_id {
+            let finish = Finish {
+                status: end.message_status(),
+                content: text,
+                edition: edition.to_stored(),
+                error: end.error(),
+                revision: chat.revision,
+                now,
+            };
+            tx.finish_message(answer, finish).await?
+        } else {
+            let status = chat_message::Status::Cancelled;
+            tx.end_user_message(request.user_message_id, status, chat.revision, now)
+                .await?
+        };
+        if !is_ended {
+            tracing::warn!(request = %request.id, "the request had no pending message to end");
+        }
+        if request.status == llm_request::Status::Running {
+            tx.insert_attempt(Attempt {
+                owner_id: chat.owner_id,
+                ..attempt
+            })
+            .await?;
+        }
+        Ok(Some(chat))
+    }
+
+    /// Puts a running request back into the queue as its next attempt, if it is still this
+    /// attempt's. Whether it was.
+    pub(super) async fn start_next_attempt(
+        &self,
+        tx: &Tx,
+        request: &llm_request::Model,
+        failure: &Failure,
+        text: &str,
+        spent: &Spent,
+    ) -> Result<bool, StoreError> {
+        let now = self.clock.now();
+        if !tx.requeue_request((request.id, request.attempt)).await? {
+            return Ok(false);
+        }
+        let advance = Advance {
+            messages: 0,
+            status: None,
+            now,
+        };
+        let chat = tx.advance_chat(request.chat_id, advance).await?;
+        let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
+        if let Some(answer) = request.assistant_message_id {
+            let edition = Edition::from_stored(request.edition).next();
+            let is_restarted = tx
+                .restart_message(answer, edition.to_stored(), chat.revision)
+                .await?;
+            if !is_restarted {
+                tracing::warn!(request = %request.id, "the request had no pending answer to restart");
+            }
+        }
+        let error = (failure.code.clone(), failure.message.clone());
+        let attempt = self.attempt(request, Outcome::Replaced, Some(error), text, spent, now);
+        tx.insert_attempt(Attempt {
+            owner_id: chat.owner_id,
+            ..attempt
+        })
+        .await?;
+        Ok(true)
+    }
+
+    /// Whether there may be another attempt after this one.
+    pub(super) fn has_attempts_left(&self, request: &llm_request::Model) -> bool {
+        let is_late = request
+            .deadline_at
+            .is_some_and(|deadline| deadline <= self.clock.now());
+        request.attempt + 1 < i64::from(self.settings.attempts.max_attempts) && !is_late
+    }
+
+    /// The row of the usage ledger, but for its owner. What the provider did not count is
+    /// estimated, unless it failed before it had said a word.
+    fn attempt(
+        &self,
+        request: &llm_request::Model,
+        outcome: Outcome,
+        error: Option<(String, String)>,
+        text: &str,
+        spent: &Spent,
+        now: Timestamp,
+    ) -> Attempt {
+        let usage = spent.usage;
+        let model = spent
+            .model
+            .clone()
+            .or_else(|| request.model.clone())
+            .unwrap_or_else(|| self.provider.default_model().to_owned());
+        let is_reported = usage.input_tokens.is_some() && usage.output_tokens.is_some();
+        let is_nothing = outcome == Outcome::Failed && text.is_empty() && usage == Usage::default();
+        let (input, output) = if is_nothing {
+            (0, 0)
+        } else {
+            (
+                usage.input_tokens.unwrap_or(spent.input_estimate),
+                usage.output_tokens.unwrap_or_else(|| estimate_tokens(text)),
+            )
+        };
+        let cached = usage.cached_tokens.unwrap_or(0);
+        let price = self
+            .settings
+            .prices
+            .iter()
+            .find(|price| price.model == model);
+        Attempt {
+            request_id: request.id,
+            attempt: request.attempt,
+            owner_id: entity::OwnerId::LOCAL,
+            chat_id: request.chat_id,
+            message_id: request.assistant_message_id,
+            provider: request.provider.clone(),
+            model: Some(storable(&model).into_owned()),
+            outcome,
+            finish_reason: spent
+                .finish_reason
+                .as_deref()
+                .map(|reason| storable(reason).into_owned()),
+            error_code: error.map(|(code, _)| code),
+            input_tokens: input,
+            output_tokens: output,
+            reasoning_tokens: usage.reasoning_tokens.unwrap_or(0),
+            cached_tokens: cached,
+            estimated: !is_reported && !is_nothing,
+            cost_micros: price.map(|price| price.cost_micros(input, cached, output)),
+            started_at: request.started_at.unwrap_or(now),
+            first_token_at: spent.first_token_at,
+            finished_at: now,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Repair: rows whose states disagree are brought into line, so that nothing waits for something
+//! that will never come. No transaction of ours leaves such rows; what is found is logged.
+
+use entity::chat_message::{Model as Message, Status};
+use entity::llm_request;
+
+use super::Chats;
+use super::answer::interrupted;
+use crate::model::position::Edition;
+use crate::store::{Advance, Finish, StoreError};
+
+impl Chats {
+    /// Looks for rows whose states disagree and corrects them, and clears away what has expired.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn repair(&self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let (mut requests, mut answers, mut questions, mut chats) = (0, 0, 0, 0);
+        for request in self.store.pointless_requests().await? {
+            let cancelled = self
+                .store
+                .tx(|tx| async move { tx.withdraw_request(request.id, now).await });
+            requests += u32::from(cancelled.await?);
+        }
+        for message in self.store.lost_answers().await? {
+            answers += u32::from(self.end_lost_answer(&message).await?);
+        }
+        for message in self.store.lost_questions().await? {
+            questions += u32::from(self.end_lost_question(&message).await?);
+        }
+        for (chat, status) in self.store.mistaken_chats().await? {
+            let corrected = self
+                .store
+                .tx(|tx| async move { tx.correct_chat(chat, status, now).await });
+            chats += u32::from(corrected.await?);
+        }
+        if requests + answers + questions + chats > 0 {
+            tracing::warn!(
+                requests,
+                answers,
+                questions,
+                chats,
+                "repaired rows whose states disagreed"
+            );
+        }
+        self.store
+            .tx(|tx| async move {
+                tx.purge_finished_ledgers().await?;
+                tx.purge_keys(now).await
+            })
+            .await
+            .map(|_: u64| ())
+    }
+
+    /// Nobody writes this answer any more: it ends as failed with what its ledger holds.
+    async fn end_lost_answer(&self, message: &Message) -> Result<bool, StoreError> {
+        let text = &match message.request_id {
+            Some(request) => self.store.last_ledger_text(request).await?,
+            None => String::new(),
+        };
+        let now = self.clock.now();
+        let failure = &interrupted();
+        self.store
+            .tx(|tx| async move {
+                let advance = Advance {
+                    messages: 0,
+                    status: None,
+                    now,
+                };
+                let Some(chat) = tx.advance_chat(message.chat_id, advance).await? else {
+                    return Ok(false);
+                };
+                let edition = Edition::from_stored(message.edition).next();
+                let finish = Finish {
+                    status: Status::Failed,
+                    content: text.clone(),
+                    edition: edition.to_stored(),
+                    error: Some((failure.code.clone(), failure.message.clone())),
+                    revision: chat.revision,
+                    now,
+                };
+                tx.finish_message(message.id, finish).await
+            })
+            .await
+    }
+
+    /// This message's request is not waiting: it has been taken up, or it never will be.
+    async fn end_lost_question(&self, message: &Message) -> Result<bool, StoreError> {
+        let request = match message.request_id {
+            Some(request) => self.store.request(request).await?,
+            None => None,
+        };
+        let status = match request.map(|request| request.status) {
+            None | Some(llm_request::Status::Cancelled) => Status::Cancelled,
+            // Taken up in the meantime, or just now: the claim says so itself.
+            Some(llm_request::Status::Queued) => return Ok(false),
+            Some(_) => Status::Completed,
+        };
+        let now = self.clock.now();
+        self.store
+            .tx(|tx| async move {
+                let advance = Advance {
+                    messages: 0,
+                    status: None,
+                    now,
+                };
+                match tx.advance_chat(message.chat_id, advance).await? {
+                    None => Ok(false),
+                    Some(chat) => {
+                        tx.end_user_message(message.id, status, chat.revision, now)
+                            .await
+                    }
+                }
+            })
+            .await
+    }
+}

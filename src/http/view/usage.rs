@@ -1,0 +1,137 @@
+//! What was used, as JSON and as a page.
+
+use askama::Template;
+use serde::Serialize;
+
+use crate::chat::{UsageReport, UsageRow};
+use crate::model::usage::amount;
+use crate::store::{UsageGroup, UsageSum};
+
+/// Counts of a row or of all rows.
+#[derive(Clone, Debug, Serialize)]
+pub struct CountsView {
+    /// Runs of requests, those that failed or were cancelled among them.
+    pub attempts: i64,
+    /// Runs of which a count was estimated, because their provider did not report it.
+    pub estimated: i64,
+    pub input_tokens: i64,
+    pub output_tokens: i64,
+    /// Of the output.
+    pub reasoning_tokens: i64,
+    /// Of the input.
+    pub cached_tokens: i64,
+    /// In the currency of the configured prices; null where no model had a price.
+    pub cost: Option<f64>,
+}
+
+impl CountsView {
+    fn new(sum: &UsageSum) -> Self {
+        Self {
+            attempts: sum.attempts,
+            estimated: sum.estimated,
+            input_tokens: sum.input_tokens,
+            output_tokens: sum.output_tokens,
+            reasoning_tokens: sum.reasoning_tokens,
+            cached_tokens: sum.cached_tokens,
+            cost: (sum.priced > 0).then(|| amount(sum.cost_micros)),
+        }
+    }
+
+    /// The cost for people.
+    pub fn cost_text(&self) -> String {
+        self.cost
+            .map_or_else(|| "–".to_owned(), |cost| format!("{cost:.4}"))
+    }
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct UsageRowView {
+    /// The day, the model, or the chat's UUID.
+    pub key: String,
+    /// The same for people: a chat's title.
+    pub name: String,
+    #[serde(flatten)]
+    pub counts: CountsView,
+}
+
+impl UsageRowView {
+    fn new(row: UsageRow) -> Self {
+        Self {
+            counts: CountsView::new(&row.sum),
+            key: row.key,
+            name: row.name,
+        }
+    }
+}
+
+/// The answer of `GET /usage`.
+#[derive(Clone, Debug, Serialize)]
+pub struct UsageView {
+    pub by: &'static str,
+    /// The first day, and the day after the last one, UTC.
+    pub from: String,
+    pub to: String,
+    pub rows: Vec<UsageRowView>,
+    pub total: CountsView,
+}
+
+impl UsageView {
+    pub fn new(report: UsageReport) -> Self {
+        let day = |at: entity::Timestamp| at.to_datetime().format("%Y-%m-%d").to_string();
+        Self {
+            by: name(report.group),
+            from: day(report.from),
+            to: day(report.to),
+            total: CountsView::new(&report.total),
+            rows: report.rows.into_iter().map(UsageRowView::new).collect(),
+        }
+    }
+}
+
+pub fn name(group: UsageGroup) -> &'static str {
+    match group {
+        UsageGroup::Day => "day",
+        UsageGroup::Model => "model",
+        UsageGroup::Chat => "chat",
+    }
+}
+
+/// The page of it.
+#[derive(Template)]
+#[template(path = "usage.html")]
+pub struct UsagePage {
+    pub usage: UsageView,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_with_and_without_a_price() {
+        let counts = |cost| CountsView {
+            attempts: 2,
+            estimated: 1,
+            input_tokens: 1_200,
+            output_tokens: 340,
+            reasoning_tokens: 0,
+            cached_tokens: 0,
+            cost,
+        };
+        let row = |name: &str, cost| UsageRowView {
+            key: name.to_owned(),
+            name: name.to_owned(),
+            counts: counts(cost),
+        };
+        let usage = UsageView {
+            by: "model",
+            from: "2026-11-01".into(),
+            to: "2026-12-01".into(),
+            rows: vec![row("<priced>", Some(0.001_5)), row("free", None)],
+            total: counts(Some(0.001_5)),
+        };
+        let page = UsagePage { usage }.render().unwrap();
+        let main = page.split("<main").nth(1).unwrap();
+        insta::assert_snapshot!(main);
+    }
+}

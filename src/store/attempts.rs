@@ -1,0 +1,95 @@
+//! Rows of `llm_attempt`: the usage ledger.
+
+use entity::llm_attempt::{Column, Entity, Model};
+use entity::{OwnerId, Timestamp};
+use sea_orm::{
+    EntityTrait, FromQueryResult, IntoActiveModel, Statement, Value, sea_query::OnConflict,
+};
+
+use super::{Store, StoreError, Tx};
+
+/// By what usage is summed up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UsageGroup {
+    /// UTC; the key is the number of the day since the Unix epoch.
+    Day,
+    Model,
+    Chat,
+}
+
+/// Usage of one day, model or chat.
+#[derive(Clone, Debug, PartialEq, Eq, FromQueryResult)]
+pub struct UsageSum {
+    pub key: String,
+    pub attempts: i64,
+    /// Attempts of which a count was estimated.
+    pub estimated: i64,
+    pub input_tokens: i64,
+    pub output_tokens: i64,
+    pub reasoning_tokens: i64,
+    pub cached_tokens: i64,
+    /// Attempts of models that have a price.
+    pub priced: i64,
+    pub cost_micros: i64,
+}
+
+impl Store {
+    /// What the owner's attempts used that ended from `from` until before `to`: at most `limit`
+    /// groups, the last day, the most used model or the last used chat first.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn usage(
+        &self,
+        owner: OwnerId,
+        group: UsageGroup,
+        from: Timestamp,
+        to: Timestamp,
+        limit: u64,
+    ) -> Result<Vec<UsageSum>, StoreError> {
+        let (key, order) = match group {
+            UsageGroup::Day => ("CAST(finished_at / 86400000 AS TEXT)", "max(finished_at)"),
+            UsageGroup::Model => ("COALESCE(model, '')", "sum(input_tokens + output_tokens)"),
+            UsageGroup::Chat => (self.dialect.chat_id_text(), "max(finished_at)"),
+        };
+        // PostgreSQL sums integers up as NUMERIC.
+        let sum = |what: &str| format!("CAST(sum({what}) AS BIGINT)");
+        let sql = format!(
+            "SELECT {key} AS key, count(*) AS attempts, \
+               {} AS estimated, {} AS input_tokens, {} AS output_tokens, {} AS reasoning_tokens, \
+               {} AS cached_tokens, count(cost_micros) AS priced, {} AS cost_micros \
+             FROM llm_attempt WHERE owner_id = $1 AND finished_at >= $2 AND finished_at < $3 \
+             GROUP BY 1 ORDER BY {order} DESC LIMIT {limit}",
+            sum("CASE WHEN estimated THEN 1 ELSE 0 END"),
+            sum("input_tokens"),
+            sum("output_tokens"),
+            sum("reasoning_tokens"),
+            sum("cached_tokens"),
+            sum("COALESCE(cost_micros, 0)"),
+        );
+        let values: [Value; 3] = [owner.into(), from.into(), to.into()];
+        let backend = self.reader().get_database_backend();
+        Ok(
+            UsageSum::find_by_statement(Statement::from_sql_and_values(backend, sql, values))
+                .all(self.reader())
+                .await?,
+        )
+    }
+}
+
+impl Tx {
+    /// Notes what an attempt used, unless that has been noted already.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn insert_attempt(&self, attempt: Model) -> Result<(), StoreError> {
+        let is_there = OnConflict::columns([Column::RequestId, Column::Attempt])
+            .do_nothing()
+            .to_owned();
+        Entity::insert(attempt.into_active_model())
+            .on_conflict(is_there)
+            .exec_without_returning(self.connection())
+            .await?;
+        Ok(())
+    }
+}
