@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::chat::{AttemptSettings, ChatSettings, Chats};
@@ -48,6 +49,8 @@ pub struct App {
     shutdown_limit: Duration,
     store: Arc<Store>,
     flusher: Arc<Flusher>,
+    /// Requests that change something, also when their clients have gone.
+    changes: TaskTracker,
     server: Task,
     worker: Task,
     flushing: Task,
@@ -138,12 +141,14 @@ impl App {
                 lease: Duration::from_millis(config.worker.lease_ms),
             },
         );
+        let changes = TaskTracker::new();
         let router = http::router(
             chats,
             HttpLimits {
                 body_bytes: config.limits.body_bytes,
                 body_timeout: Duration::from_millis(config.limits.body_timeout_ms),
             },
+            changes.clone(),
         );
         let settings = ServeSettings {
             connections: config.limits.connections,
@@ -158,6 +163,7 @@ impl App {
             shutdown_limit,
             store,
             flusher,
+            changes,
             server: Task::spawn(|stop| http::serve(listener, router, settings, stop)),
             worker: Task::spawn(|stop| worker.run(stop)),
             flushing: Task::spawn(|stop| async move { flushing.run(stop).await }),
@@ -193,6 +199,8 @@ impl App {
 
     async fn end(self) {
         self.server.end().await;
+        self.changes.close();
+        self.changes.wait().await;
         self.worker.end().await;
         self.flushing.end().await;
         if let Err(error) = self.flusher.flush_and_release().await {

@@ -12,7 +12,9 @@ mod support;
 
 mod api;
 mod browser;
+mod crash;
 mod docs;
+mod machine;
 mod path;
 mod protocol;
 mod start;

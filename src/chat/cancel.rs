@@ -2,17 +2,21 @@
 //! writes it. The database decides a race with its end; the node that wrote it drops its provider
 //! connection at once, or at its next flush if it is another one.
 
-use entity::chat_message::{Model as Message, Role, Status};
-use entity::{MessageId, OwnerId, llm_request};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use entity::chat_message::{Model as Message, Status};
+use entity::llm_request::Model as Request;
+use entity::{MessageId, OwnerId};
 use serde::{Deserialize, Serialize};
 
 use super::end::{Cut, End};
 use super::{Chats, MAX_STALE, MessageRead, Once, OnceError};
 use crate::fault;
+use crate::model::delta::MAX_DELTA_BYTES;
 use crate::store::StoreError;
 
 /// What a cancel found, and what has become of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cancelled {
     /// The status before.
     pub found: Status,
@@ -31,13 +35,6 @@ pub enum CancelError {
     Store(#[from] StoreError),
 }
 
-/// What is remembered of a cancel.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Done {
-    found: Status,
-    cancelled: bool,
-}
-
 impl Chats {
     /// Cancels an answer, or a user message that waits for one; named by the user message too
     /// when its answer is being written. What has ended already stays as it is.
@@ -50,30 +47,32 @@ impl Chats {
         id: MessageId,
         once: Option<&Once>,
     ) -> Result<Cancelled, CancelError> {
-        for _ in 0..MAX_STALE {
+        for tries_left in (0..MAX_STALE).rev() {
             let row = self.store.message(owner, id).await?;
             let row = row.ok_or(CancelError::NotFound)?;
             let cut = match self.active_request(&row).await? {
                 Some(request) => Some(self.cut(request).await?),
+                None if row.status == Status::Pending && tries_left > 0 => {
+                    // It has just ended, or begun again: between two reads it looked like neither.
+                    self.let_others_pass().await;
+                    continue;
+                }
                 None => None,
             };
-            let done = match self.end_cut(&row, cut.as_ref(), once).await {
-                Err(CancelError::Store(StoreError::Stale)) => continue,
+            let has_cut = AtomicBool::new(false);
+            let done = match self.end_cut(&row, cut.as_ref(), once, &has_cut).await {
+                Err(CancelError::Store(StoreError::Stale)) => {
+                    self.let_others_pass().await;
+                    continue;
+                }
                 done => done?,
             };
             fault::point("cancel.committed");
-            if let Some(cut) = cut.filter(|_| done.cancelled) {
+            // An answer out of the memory of a key has ended nothing now.
+            if let Some(cut) = cut.filter(|_| has_cut.load(Ordering::Relaxed)) {
                 cut.done(self);
             }
-            let message = self.message(owner, id).await.map_err(|error| match error {
-                super::MessageError::NotFound => CancelError::NotFound,
-                super::MessageError::Store(error) => error.into(),
-            })?;
-            return Ok(Cancelled {
-                found: done.found,
-                cancelled: done.cancelled,
-                message,
-            });
+            return Ok(done);
         }
         Err(StoreError::Stale.into())
     }
@@ -83,41 +82,32 @@ impl Chats {
         row: &Message,
         cut: Option<&Cut>,
         once: Option<&Once>,
-    ) -> Result<Done, CancelError> {
+        has_cut: &AtomicBool,
+    ) -> Result<Cancelled, CancelError> {
         self.once(once, |tx| async move {
-            let Some(cut) = cut else {
-                return Ok(Done {
-                    found: row.status,
-                    cancelled: false,
-                });
-            };
-            let ending = cut.ending(End::Cancelled);
-            let ended = self.end_answer(&tx, &cut.request, ending).await?;
-            ended.ok_or(StoreError::Stale)?;
+            has_cut.store(cut.is_some(), Ordering::Relaxed);
+            if let Some(cut) = cut {
+                let ending = cut.ending(End::Cancelled);
+                let ended = self.end_answer(&tx, &cut.request, ending).await?;
+                ended.ok_or(StoreError::Stale)?;
+            }
+            let message = tx.message(row.id).await?.ok_or(CancelError::NotFound)?;
             fault::point("cancel.before_commit");
-            Ok(Done {
-                found: Status::Pending,
-                cancelled: true,
+            Ok(Cancelled {
+                found: cut.map_or(row.status, |_| Status::Pending),
+                cancelled: cut.is_some(),
+                message: MessageRead::stored(message, MAX_DELTA_BYTES),
             })
         })
         .await
     }
 
-    /// The request that runs or waits behind a message, if one does.
-    pub(super) async fn active_request(
-        &self,
-        message: &Message,
-    ) -> Result<Option<llm_request::Model>, StoreError> {
-        let is_asked = message.role == Role::User || message.status == Status::Pending;
-        let Some(id) = message.request_id.filter(|_| is_asked) else {
-            return Ok(None);
-        };
-        let request = self.store.request(id).await?;
-        Ok(request.filter(|request| {
-            matches!(
-                request.status,
-                llm_request::Status::Queued | llm_request::Status::Running
-            )
+    /// The request that runs or waits to write this message, or to answer it.
+    async fn active_request(&self, message: &Message) -> Result<Option<Request>, StoreError> {
+        let active = self.store.active_requests(message.chat_id).await?;
+        Ok(active.into_iter().find(|request| {
+            request.assistant_message_id == Some(message.id)
+                || request.user_message_id == message.id
         }))
     }
 }

@@ -1,12 +1,13 @@
 //! Deleting a chat, and deleting a message.
 
-use entity::chat_message::Role;
+use entity::chat_message::Model as Message;
+use entity::llm_request::{self, Model as Request};
 use entity::{MessageId, OwnerId};
 
-use super::end::End;
+use super::end::{Cut, End};
 use super::read::is_written;
 use super::{Chats, MAX_STALE, OwnedChat};
-use crate::store::{Advance, StoreError};
+use crate::store::{Advance, StoreError, Tx};
 
 #[derive(Debug, thiserror::Error)]
 pub enum DeleteChatError {
@@ -31,30 +32,23 @@ impl Chats {
     /// # Errors
     /// If the database fails.
     pub async fn delete_chat(&self, chat: OwnedChat) -> Result<(), DeleteChatError> {
-        let id = chat.id();
+        let chat = &chat;
         for _ in 0..MAX_STALE {
-            let mut active = self.store.active_requests(id).await?;
+            let mut active = self.store.active_requests(chat.id()).await?;
             active.retain(|request| request.started_at.is_some());
             let cut = match active.into_iter().next() {
                 Some(request) => Some(self.cut(request).await?),
                 None => None,
             };
             let cut_here = cut.as_ref();
-            let deleted: Result<bool, StoreError> = self
+            let deleted = self
                 .store
-                .tx(|tx| async move {
-                    if let Some(cut) = cut_here {
-                        let ending = cut.ending(End::Cancelled);
-                        let ended = self.end_answer(&tx, &cut.request, ending).await?;
-                        ended.ok_or(StoreError::Stale)?;
-                    }
-                    tx.delete_chat(id).await
-                })
+                .tx(|tx| async move { self.delete_chat_in(&tx, chat, cut_here).await })
                 .await;
             match deleted {
-                Err(StoreError::Stale) => {}
+                Err(StoreError::Stale) => self.let_others_pass().await,
                 Err(error) => return Err(error.into()),
-                Ok(_) => {
+                Ok(()) => {
                     if let Some(cut) = cut {
                         cut.done(self);
                     }
@@ -65,8 +59,31 @@ impl Chats {
         Err(StoreError::Stale.into())
     }
 
-    /// Deletes a message: its text goes, its UUID stays a valid cursor. A user message that is
-    /// still queued is taken back before it is answered.
+    async fn delete_chat_in(
+        &self,
+        tx: &Tx,
+        chat: &OwnedChat,
+        cut: Option<&Cut>,
+    ) -> Result<(), StoreError> {
+        let id = chat.id();
+        let active = tx.lock_active_requests(id).await?;
+        let started = active.iter().filter(|request| is_running(request));
+        let is_known = |request: &Request| cut.is_some_and(|cut| cut.request.id == request.id);
+        if started.into_iter().any(|request| !is_known(request)) {
+            // Claimed in this moment: what it has used is to be noted too.
+            return Err(StoreError::Stale);
+        }
+        if let Some(cut) = cut {
+            let ended = self.end_answer(tx, &cut.request, cut.ending(End::Cancelled));
+            ended.await?.ok_or(StoreError::Stale)?;
+        }
+        tx.forget_keys(chat.row().owner_id, id).await?;
+        tx.delete_chat(id).await?;
+        Ok(())
+    }
+
+    /// Deletes a message: its text goes, its UUID stays a valid cursor. An answer to it that is
+    /// being written, or waits to be, is stopped first.
     ///
     /// # Errors
     /// If there is no such message, it is an answer that is being written, or the database fails.
@@ -75,36 +92,75 @@ impl Chats {
         owner: OwnerId,
         id: MessageId,
     ) -> Result<(), DeleteMessageError> {
-        let message = self.store.message(owner, id).await?;
-        let message = message.ok_or(DeleteMessageError::NotFound)?;
-        let (chat, request, now) = (message.chat_id, message.request_id, self.clock.now());
-        self.store
-            .tx(|tx| async move {
-                // The request before the chat, as a claim locks them.
-                if let (Role::User, Some(request)) = (message.role, request) {
-                    tx.withdraw_request(request, now).await?;
+        for _ in 0..MAX_STALE {
+            let message = self.store.message(owner, id).await?;
+            let message = &message.ok_or(DeleteMessageError::NotFound)?;
+            let mut active = self.store.active_requests(message.chat_id).await?;
+            active.retain(|request| request.user_message_id == id);
+            let cut = match active.into_iter().next() {
+                Some(request) => Some(self.cut(request).await?),
+                None => None,
+            };
+            let cut_here = cut.as_ref();
+            let deleted = self
+                .store
+                .tx(|tx| async move { self.delete_message_in(&tx, message, cut_here).await })
+                .await;
+            match deleted {
+                Err(DeleteMessageError::Store(StoreError::Stale)) => self.let_others_pass().await,
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    if let Some(cut) = cut {
+                        cut.done(self);
+                    }
+                    self.announce();
+                    return Ok(());
                 }
-                let advance = Advance {
-                    messages: 0,
-                    status: None,
-                    now,
-                };
-                let chat = tx.advance_chat(chat, advance).await?;
-                let chat = chat.ok_or(DeleteMessageError::NotFound)?;
-                // Read again under the chat's lock: it may have been taken up meanwhile.
-                let message = tx
-                    .message(id)
-                    .await?
-                    .filter(|message| message.deleted_at.is_none())
-                    .ok_or(DeleteMessageError::NotFound)?;
-                if is_written(&message) {
-                    return Err(DeleteMessageError::StillWritten);
-                }
-                tx.bury_message(&message, chat.revision, now).await?;
-                Ok(())
-            })
-            .await?;
-        self.announce();
+            }
+        }
+        Err(StoreError::Stale.into())
+    }
+
+    async fn delete_message_in(
+        &self,
+        tx: &Tx,
+        before: &Message,
+        cut: Option<&Cut>,
+    ) -> Result<(), DeleteMessageError> {
+        // The request before the chat, as a claim locks them.
+        if let Some(cut) = cut {
+            let ended = self.end_answer(tx, &cut.request, cut.ending(End::Cancelled));
+            ended.await?.ok_or(StoreError::Stale)?;
+        }
+        let now = self.clock.now();
+        let advance = Advance {
+            messages: 0,
+            status: None,
+            now,
+        };
+        let chat = tx.advance_chat(before.chat_id, advance).await?;
+        let chat = chat.ok_or(DeleteMessageError::NotFound)?;
+        // Read again under the chat's lock: it may have been taken up meanwhile.
+        let message = tx
+            .message(before.id)
+            .await?
+            .filter(|message| message.deleted_at.is_none())
+            .ok_or(DeleteMessageError::NotFound)?;
+        if is_written(&message) {
+            return Err(DeleteMessageError::StillWritten);
+        }
+        let active = tx.active_requests(chat.id).await?;
+        if active
+            .iter()
+            .any(|request| request.user_message_id == before.id)
+        {
+            return Err(StoreError::Stale.into());
+        }
+        tx.bury_message(&message, chat.revision, now).await?;
         Ok(())
     }
+}
+
+fn is_running(request: &Request) -> bool {
+    request.status == llm_request::Status::Running
 }

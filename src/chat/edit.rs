@@ -2,7 +2,7 @@
 //! its new words, what followed it is superseded (kept, not shown), and it is asked again.
 
 use entity::chat_message::{Model as Message, Role, Status};
-use entity::llm_request::{self, Model as Request};
+use entity::llm_request::Model as Request;
 use entity::{MessageId, OwnerId, RequestId, chat};
 
 use super::end::{Cut, End};
@@ -45,29 +45,35 @@ impl Chats {
             if row.role != Role::User {
                 return Err(EditError::NotYours);
             }
+            if let Some(request) = unchanged(&row, text) {
+                let message = row;
+                return Ok(Sent { message, request });
+            }
             let active = self.store.active_requests(row.chat_id).await?;
-            let running = active
-                .into_iter()
-                .find(|request| is_running(request) && request.sequence >= row.sequence);
-            let cut = match running {
-                Some(request) => Some(self.cut(request).await?),
-                None => None,
-            };
-            let (cut_here, row) = (cut.as_ref(), &row);
+            let mut cuts = Vec::new();
+            for request in active {
+                // It runs, or has run and waits for its next attempt: its answer ends with it.
+                if request.started_at.is_some() && request.sequence >= row.sequence {
+                    cuts.push(self.cut(request).await?);
+                }
+            }
+            let (cuts_here, row) = (&cuts, &row);
             let edited = self
                 .store
                 .tx(|tx| async move {
-                    let sent = self.edit_in(&tx, row, cut_here, text).await?;
+                    let sent = self.edit_in(&tx, row, cuts_here, text).await?;
                     fault::point("edit.before_commit");
                     Ok::<_, EditError>(sent)
                 })
                 .await;
             match edited {
-                Err(EditError::Store(StoreError::Stale)) => {}
+                Err(EditError::Store(StoreError::Stale)) => self.let_others_pass().await,
                 Err(error) => return Err(error),
-                Ok(sent) => {
-                    if let Some(cut) = cut {
-                        cut.done(self);
+                Ok(Edited { sent, has_cut }) => {
+                    if has_cut {
+                        for cut in cuts {
+                            cut.done(self);
+                        }
                     }
                     self.announce();
                     return Ok(sent);
@@ -82,26 +88,26 @@ impl Chats {
         &self,
         tx: &Tx,
         row: &Message,
-        cut: Option<&Cut>,
+        cuts: &[Cut],
         text: &MessageText,
-    ) -> Result<Sent, EditError> {
+    ) -> Result<Edited, EditError> {
         let now = self.clock.now();
-        let waits = match (row.status, row.request_id) {
-            (Status::Pending, Some(request)) => tx
-                .lock_request(request)
-                .await?
-                .filter(|request| request.status == llm_request::Status::Queued),
-            _ => None,
-        };
+        let mut active = tx.lock_active_requests(row.chat_id).await?;
+        active.retain(|request| request.sequence >= row.sequence);
+        let waits = active
+            .iter()
+            .find(|request| request.user_message_id == row.id && request.started_at.is_none())
+            .filter(|_| row.status == Status::Pending)
+            .map(|request| request.id);
         if waits.is_none() {
-            if let Some(cut) = cut {
-                let ending = cut.ending(End::Cancelled);
-                let ended = self.end_answer(tx, &cut.request, ending).await?;
-                ended.ok_or(StoreError::Stale)?;
+            for cut in cuts {
+                let ended = self.end_answer(tx, &cut.request, cut.ending(End::Cancelled));
+                ended.await?.ok_or(StoreError::Stale)?;
             }
-            for request in tx.active_requests(row.chat_id).await? {
-                if request.sequence >= row.sequence && !is_running(&request) {
-                    tx.withdraw_request(request.id, now).await?;
+            let is_cut = |request: &Request| cuts.iter().any(|cut| cut.request.id == request.id);
+            for request in active.iter().filter(|request| !is_cut(request)) {
+                if !tx.withdraw_request(request.id, now).await? {
+                    return Err(StoreError::Stale.into());
                 }
             }
         }
@@ -113,31 +119,35 @@ impl Chats {
         let chat = tx.advance_chat(row.chat_id, advance).await?;
         let chat = chat.ok_or(EditError::NotFound)?;
         let message = tx.lock_message(row.id).await?;
-        let message = message
-            .filter(|message| message.deleted_at.is_none() && message.superseded_at.is_none())
-            .ok_or(EditError::NotFound)?;
-        let request = if let Some(request) = waits {
-            self.reword(tx, &message, &chat, request.id, text).await?;
-            request.id
+        let message = message.ok_or(EditError::NotFound)?;
+        if message.revision != row.revision {
+            // Taken up, edited or deleted since it was read.
+            return Err(StoreError::Stale.into());
+        }
+        let (request, has_cut) = if let Some(request) = waits {
+            (request, false)
         } else {
             let left = tx.active_requests(row.chat_id).await?;
             if left.iter().any(|request| request.sequence >= row.sequence) {
-                // Somebody claimed or sent one meanwhile.
+                // Somebody sent one meanwhile.
                 return Err(StoreError::Stale.into());
             }
-            let all = tx.all_messages(chat.id).await?;
-            tx.supersede_messages(&followers(&all, &message), chat.revision, now)
+            let places = tx.message_places(chat.id).await?;
+            let followers = followers(&places, row.id, row.sequence);
+            tx.supersede_messages(&followers, chat.revision, now)
                 .await?;
-            let request = RequestId::generate();
             tx.keep_version(&message).await?;
-            self.reword(tx, &message, &chat, request, text).await?;
+            (RequestId::generate(), true)
+        };
+        self.reword(tx, &message, &chat, request, text).await?;
+        if has_cut {
             tx.insert_request(new_request(request, &message, chat.model, now))
                 .await?;
-            request
-        };
+        }
         let message = tx.message(row.id).await?;
         let message = message.ok_or(EditError::NotFound)?;
-        Ok(Sent { message, request })
+        let sent = Sent { message, request };
+        Ok(Edited { sent, has_cut })
     }
 
     async fn reword(
@@ -169,6 +179,15 @@ impl Chats {
     }
 }
 
-fn is_running(request: &Request) -> bool {
-    request.status == llm_request::Status::Running
+/// What a transaction has done.
+struct Edited {
+    sent: Sent,
+    /// It was asked again, and what was under way has been stopped.
+    has_cut: bool,
+}
+
+/// The request of a message that says these words already: the same edit once more, or none.
+fn unchanged(message: &Message, text: &MessageText) -> Option<RequestId> {
+    let is_same = message.content == text.as_str() && message.status != Status::Cancelled;
+    message.request_id.filter(|_| is_same)
 }

@@ -63,8 +63,9 @@ impl End {
 pub(super) struct Spent {
     pub model: Option<String>,
     pub usage: Usage,
-    /// About how many tokens the model was sent.
+    /// About how many tokens the model was sent, and how many it has said in this attempt.
     pub input_estimate: i64,
+    pub output_estimate: i64,
     pub first_token_at: Option<Timestamp>,
     pub finish_reason: Option<String>,
 }
@@ -75,6 +76,7 @@ impl Spent {
             model: sealed.model.clone(),
             usage: sealed.usage,
             input_estimate: sealed.input_estimate,
+            output_estimate: estimate_tokens(&sealed.text),
             first_token_at: sealed.first_token_at,
             finish_reason: None,
         }
@@ -93,7 +95,7 @@ pub(super) struct Ending {
 
 /// A request that somebody other than its task is about to end, with the text that will be kept:
 /// what is in this node's memory, or else what has been flushed. Dropped without [`Cut::done`],
-/// nothing has happened.
+/// nothing has happened, as far as its owner knows; the next flush knows better.
 pub(super) struct Cut {
     pub request: llm_request::Model,
     text: String,
@@ -130,7 +132,7 @@ impl Cut {
 impl Drop for Cut {
     fn drop(&mut self) {
         if let Some(live) = &self.live {
-            live.unseal();
+            live.doubt();
         }
     }
 }
@@ -142,7 +144,7 @@ impl Chats {
         let live = request
             .assistant_message_id
             .and_then(|message| self.ledgers.get(message))
-            .filter(|live| live.ids.attempt == request.attempt);
+            .filter(|live| live.fence() == (request.id, request.attempt));
         let sealed = live.as_ref().map(|live| live.seal());
         let is_known = sealed
             .as_ref()
@@ -159,7 +161,12 @@ impl Chats {
             // The text may be shorter than what a client has seen: up to one flush interval of it
             // lived in the other node's memory alone. A new edition tells such a client to
             // replace what it has.
-            cut.text = self.store.last_ledger_text(cut.request.id).await?;
+            let kept = self.store.last_ledger_text(cut.request.id).await?;
+            let (attempt, text) = kept.unwrap_or_default();
+            if attempt == cut.request.attempt {
+                cut.spent.output_estimate = estimate_tokens(&text);
+            }
+            cut.text = text;
             cut.edition = edition.next();
             cut.spent.input_estimate = self.estimate_input(&cut.request).await?;
         }
@@ -181,7 +188,7 @@ impl Chats {
             edition,
             spent,
         } = ending;
-        let attempt = self.attempt(request, end.outcome(), end.error(), &text, &spent, now);
+        let attempt = self.attempt(request, end.outcome(), end.error(), &spent, now);
         let request_end = RequestEnd {
             status: end.status(),
             model: attempt.model.clone(),
@@ -197,9 +204,11 @@ impl Chats {
         if !tx.end_request(fence, request.status, request_end).await? {
             return Ok(None);
         }
+        let has_begun = request.started_at.is_some();
+        let is_users_turn = has_begun && !self.has_begun_another(tx, request).await?;
         let advance = Advance {
             messages: 0,
-            status: request.started_at.map(|_| chat::Status::WaitingForUser),
+            status: is_users_turn.then_some(chat::Status::WaitingForUser),
             now,
         };
         let chat = tx.advance_chat(request.chat_id, advance).await?;
@@ -232,6 +241,19 @@ impl Chats {
         Ok(Some(chat))
     }
 
+    /// Whether another request of the chat has begun: one runs while one waits for its next attempt.
+    async fn has_begun_another(
+        &self,
+        tx: &Tx,
+        request: &llm_request::Model,
+    ) -> Result<bool, StoreError> {
+        let active = tx.active_requests(request.chat_id).await?;
+        let has_begun = |other: &llm_request::Model| other.started_at.is_some();
+        Ok(active
+            .iter()
+            .any(|other| other.id != request.id && has_begun(other)))
+    }
+
     /// Puts a running request back into the queue as its next attempt, if it is still this
     /// attempt's. Whether it was.
     pub(super) async fn start_next_attempt(
@@ -239,7 +261,6 @@ impl Chats {
         tx: &Tx,
         request: &llm_request::Model,
         failure: &Failure,
-        text: &str,
         spent: &Spent,
     ) -> Result<bool, StoreError> {
         let now = self.clock.now();
@@ -263,7 +284,7 @@ impl Chats {
             }
         }
         let error = (failure.code.clone(), failure.message.clone());
-        let attempt = self.attempt(request, Outcome::Replaced, Some(error), text, spent, now);
+        let attempt = self.attempt(request, Outcome::Replaced, Some(error), spent, now);
         tx.insert_attempt(Attempt {
             owner_id: chat.owner_id,
             ..attempt
@@ -287,7 +308,6 @@ impl Chats {
         request: &llm_request::Model,
         outcome: Outcome,
         error: Option<(String, String)>,
-        text: &str,
         spent: &Spent,
         now: Timestamp,
     ) -> Attempt {
@@ -298,13 +318,20 @@ impl Chats {
             .or_else(|| request.model.clone())
             .unwrap_or_else(|| self.provider.default_model().to_owned());
         let is_reported = usage.input_tokens.is_some() && usage.output_tokens.is_some();
-        let is_nothing = outcome == Outcome::Failed && text.is_empty() && usage == Usage::default();
+        // A call that its provider refused costs nothing; of one that was cut off nobody knows.
+        let is_refused = error
+            .as_ref()
+            .is_some_and(|(code, _)| code != FailureCode::Interrupted.as_str());
+        let is_nothing = outcome == Outcome::Failed
+            && is_refused
+            && spent.output_estimate == 0
+            && usage == Usage::default();
         let (input, output) = if is_nothing {
             (0, 0)
         } else {
             (
                 usage.input_tokens.unwrap_or(spent.input_estimate),
-                usage.output_tokens.unwrap_or_else(|| estimate_tokens(text)),
+                usage.output_tokens.unwrap_or(spent.output_estimate),
             )
         };
         let cached = usage.cached_tokens.unwrap_or(0);

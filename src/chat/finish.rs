@@ -92,17 +92,17 @@ impl Chats {
 
     async fn store_end(&self, claimed: &Claimed, written: &Written) -> Result<Stored, StoreError> {
         let (request, live) = (&claimed.request, &claimed.live);
-        let sealed = live.seal();
+        let sealed = live.seal_whole();
         let spent = &Spent::of(&sealed);
         let mut edition = Edition::from_stored(request.edition);
         let mut text = sealed.text;
         let stored = match written {
             Written::Broken(failure) if self.has_attempts_left(request) => {
                 // Kept, should the next attempt end before its first word.
-                let (text, unflushed) = (&text, &sealed.unflushed);
+                let unflushed = &sealed.unflushed;
                 self.store
                     .tx(|tx| async move {
-                        let next = self.start_next_attempt(&tx, request, failure, text, spent);
+                        let next = self.start_next_attempt(&tx, request, failure, spent);
                         let is_restarted = next.await?;
                         if is_restarted {
                             tx.append_chunks(unflushed).await?;
@@ -123,11 +123,9 @@ impl Chats {
                 };
                 if text.is_empty() && request.attempt > 0 {
                     // What an earlier attempt had said is better than nothing.
-                    text = self
-                        .store
-                        .last_ledger_text(request.id)
-                        .await
-                        .inspect_err(|_| live.unseal())?;
+                    let kept = self.store.last_ledger_text(request.id).await;
+                    let kept = kept.inspect_err(|_| live.unseal())?;
+                    text = kept.map(|(_, text)| text).unwrap_or_default();
                     edition = edition.next();
                 }
                 let ending = &Ending {

@@ -56,8 +56,10 @@ pub use update::{ChatUpdate, UpdateError};
 pub use usage::{UsageError, UsageReport, UsageRow};
 pub use versions::{SelectError, Version, Versions};
 
-/// How often a use case reads again because what it had read changed under its hands.
-const MAX_STALE: usize = 8;
+/// How often a use case reads again because what it had read changed under its hands, and the
+/// longest wait before that; a random part of it is taken.
+const MAX_STALE: usize = 16;
+const STALE_PAUSE_MS: u64 = 40;
 /// Retries of model calls that are always granted, per second, and for how long a call counts.
 const RETRIES_PER_SECOND: u32 = 10;
 const RETRY_WINDOW: Duration = Duration::from_secs(10);
@@ -174,6 +176,12 @@ impl Chats {
     /// Tells the worker that there may be a request to claim.
     pub(crate) fn announce(&self) {
         self.wake.notify_one();
+    }
+
+    /// Lets others come to their end before something is read again that they have changed.
+    async fn let_others_pass(&self) {
+        let pause = fastrand::u64(1..=STALE_PAUSE_MS);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 
     /// Stops all answers where they are, without ending them: this node goes away.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use entity::chat_message::{Model as Message, Status};
 use entity::{MessageId, OwnerId};
+use serde::{Deserialize, Serialize};
 
 use super::Chats;
 use crate::ledger::Live;
@@ -14,9 +15,9 @@ use crate::model::position::{Edition, Position};
 use crate::store::StoreError;
 
 /// A message as a client sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MessageRead {
-    /// The row; its `content` is not to be shown.
+    /// The row, but for its `content`.
     pub row: Message,
     /// The text so far, or its beginning.
     pub content: String,
@@ -30,7 +31,8 @@ pub struct MessageRead {
 }
 
 impl MessageRead {
-    pub(super) fn new(row: Message, opening: Delta) -> Self {
+    pub(super) fn new(mut row: Message, opening: Delta) -> Self {
+        row.content.clear();
         Self {
             is_whole: opening.at_end,
             truncated: !opening.at_end && !is_written(&row),

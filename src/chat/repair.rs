@@ -7,7 +7,7 @@ use entity::llm_request;
 use super::Chats;
 use super::answer::interrupted;
 use crate::model::position::Edition;
-use crate::store::{Advance, Finish, StoreError};
+use crate::store::{Advance, Rewrite, StoreError};
 
 impl Chats {
     /// Looks for rows whose states disagree and corrects them, and clears away what has expired.
@@ -55,10 +55,11 @@ impl Chats {
 
     /// Nobody writes this answer any more: it ends as failed with what its ledger holds.
     async fn end_lost_answer(&self, message: &Message) -> Result<bool, StoreError> {
-        let text = &match message.request_id {
+        let kept = match message.request_id {
             Some(request) => self.store.last_ledger_text(request).await?,
-            None => String::new(),
+            None => None,
         };
+        let text = &kept.map(|(_, text)| text).unwrap_or_default();
         let now = self.clock.now();
         let failure = &interrupted();
         self.store
@@ -72,15 +73,18 @@ impl Chats {
                     return Ok(false);
                 };
                 let edition = Edition::from_stored(message.edition).next();
-                let finish = Finish {
+                let rewrite = Rewrite {
                     status: Status::Failed,
                     content: text.clone(),
                     edition: edition.to_stored(),
+                    version: message.version,
+                    versions: message.versions,
+                    request_id: message.request_id,
                     error: Some((failure.code.clone(), failure.message.clone())),
+                    completed_at: Some(now),
                     revision: chat.revision,
-                    now,
                 };
-                tx.finish_message(message.id, finish).await
+                tx.rewrite_message(message, rewrite).await
             })
             .await
     }

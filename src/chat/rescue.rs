@@ -52,8 +52,15 @@ impl Chats {
             let found = requests.len() as u64;
             let mut progress = 0;
             for request in requests {
-                if !self.runs_here(&request) && self.rescue_one(request).await? {
-                    progress += 1;
+                if self.runs_here(&request) {
+                    continue;
+                }
+                let id = request.id;
+                match self.rescue_one(request).await {
+                    Ok(rescued) => progress += usize::from(rescued),
+                    Err(error) if error.is_unavailable() => return Err(error),
+                    // One that cannot be rescued must not keep the others waiting.
+                    Err(error) => tracing::error!(request = %id, %error, "not rescued"),
                 }
             }
             rescued += progress;
@@ -73,7 +80,7 @@ impl Chats {
         request
             .assistant_message_id
             .and_then(|message| self.ledgers.get(message))
-            .is_some_and(|live| live.ids.attempt == request.attempt)
+            .is_some_and(|live| live.fence() == (request.id, request.attempt))
     }
 
     async fn rescue_one(&self, request: llm_request::Model) -> Result<bool, StoreError> {
@@ -102,7 +109,7 @@ impl Chats {
                 }
                 let ending = cut.ending(End::Failed(failure.clone()));
                 let is_rescued = if goes_on {
-                    self.start_next_attempt(&tx, request, failure, &ending.text, &ending.spent)
+                    self.start_next_attempt(&tx, request, failure, &ending.spent)
                         .await?
                 } else {
                     self.end_answer(&tx, request, ending).await?.is_some()

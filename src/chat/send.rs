@@ -69,13 +69,12 @@ impl Chats {
         let is_instead = matches!(on_busy, OnBusy::Interrupt | OnBusy::Rollback);
         for _ in 0..MAX_STALE {
             let under_way = if is_instead {
-                let active = self.store.active_requests(chat.id()).await?;
-                active.into_iter().next()
+                self.store.active_requests(chat.id()).await?
             } else {
-                None
+                Vec::new()
             };
-            let cut = match under_way {
-                Some(request) => Some(self.cut(request).await?),
+            let cut = match under_way.first() {
+                Some(request) => Some(self.cut(request.clone()).await?),
                 None => None,
             };
             let question = &Question {
@@ -85,6 +84,7 @@ impl Chats {
                 now: self.clock.now(),
             };
             let (cut_here, has_cut) = (cut.as_ref(), &AtomicBool::new(false));
+            let waiting: &Vec<RequestId> = &under_way.iter().skip(1).map(|r| r.id).collect();
             let sent = self
                 .once(once, |tx| async move {
                     has_cut.store(false, Ordering::Relaxed);
@@ -95,8 +95,12 @@ impl Chats {
                         self.stop_in(&tx, cut, on_busy).await?;
                         has_cut.store(true, Ordering::Relaxed);
                     }
-                    if on_busy == OnBusy::Reject {
-                        refuse_if_busy(&tx, chat.id()).await?;
+                    match on_busy {
+                        OnBusy::Enqueue => {}
+                        OnBusy::Reject => refuse_if_busy(&tx, chat.id()).await?,
+                        OnBusy::Interrupt | OnBusy::Rollback => {
+                            expect_waiting(&tx, chat.id(), waiting).await?;
+                        }
                     }
                     let sent = queue_message(&tx, question).await?;
                     fault::point("send.before_commit");
@@ -104,7 +108,11 @@ impl Chats {
                 })
                 .await;
             match sent {
-                Err(SendError::Store(StoreError::Stale)) => {}
+                Err(SendError::Store(StoreError::Stale)) => self.let_others_pass().await,
+                // Another chat was faster with this UUID.
+                Err(SendError::Store(error)) if error.is_duplicate() => {
+                    return Err(SendError::UuidTaken);
+                }
                 Err(error) => return Err(error),
                 Ok(sent) => {
                     fault::point("send.committed");
@@ -119,23 +127,44 @@ impl Chats {
         Err(StoreError::Stale.into())
     }
 
-    /// Ends what is under way; on a rollback its turn disappears with it.
+    /// Ends what is under way. On a rollback its turn disappears with it; an answer that was only
+    /// being asked for again goes back to the version before.
     async fn stop_in(&self, tx: &Tx, cut: &Cut, on_busy: OnBusy) -> Result<(), StoreError> {
-        let request = &cut.request;
-        let ended = self
-            .end_answer(tx, request, cut.ending(End::Cancelled))
-            .await?;
+        let (request, now) = (&cut.request, self.clock.now());
+        let ending = cut.ending(End::Cancelled);
+        let ended = self.end_answer(tx, request, ending).await?;
         let chat = ended.ok_or(StoreError::Stale)?;
-        if on_busy == OnBusy::Rollback {
-            let turn = [Some(request.user_message_id), request.assistant_message_id];
-            for id in turn.into_iter().flatten() {
-                if let Some(message) = tx.message(id).await? {
-                    tx.bury_message(&message, chat.revision, self.clock.now())
-                        .await?;
-                }
-            }
+        if on_busy != OnBusy::Rollback {
+            return Ok(());
+        }
+        let answer = match request.assistant_message_id {
+            Some(answer) => tx.message(answer).await?,
+            None => None,
+        };
+        if let Some(answer) = &answer
+            && let Some(before) = tx.version(answer.id, answer.version - 1).await?
+        {
+            return self.restore(tx, answer, before, chat.revision).await;
+        }
+        let question = tx.message(request.user_message_id).await?;
+        for message in question.iter().chain(&answer) {
+            tx.bury_message(message, chat.revision, now).await?;
         }
         Ok(())
+    }
+}
+
+/// What waits in the chat must be what was read before, but for what has been stopped: of several
+/// such sends at once, each stops the one before it.
+async fn expect_waiting(tx: &Tx, chat: ChatId, expected: &[RequestId]) -> Result<(), StoreError> {
+    tx.lock_chat(chat).await?;
+    let active = tx.active_requests(chat).await?;
+    let is_so = active.len() == expected.len()
+        && active.iter().all(|request| expected.contains(&request.id));
+    if is_so {
+        Ok(())
+    } else {
+        Err(StoreError::Stale)
     }
 }
 
@@ -153,8 +182,6 @@ async fn known(tx: &Tx, question: &Question<'_>) -> Result<Option<Sent>, SendErr
     let Some(id) = question.id else {
         return Ok(None);
     };
-    // Locked, so that two such sends at once store one message.
-    tx.lock_chat(question.chat).await?;
     let Some(message) = tx.message(id).await? else {
         return Ok(None);
     };
@@ -194,6 +221,12 @@ pub(super) async fn queue_message(
     let Some(chat) = tx.advance_chat(question.chat, advance).await? else {
         return Ok(None);
     };
+    if let Some(id) = question.id
+        && tx.message(id).await?.is_some()
+    {
+        // The same send was faster by the chat's lock: it is found when this is run again.
+        return Err(StoreError::Raced);
+    }
     let sequence = chat.next_sequence - 1;
     let is_first = sequence == 1;
     if is_first && chat.title == Title::of_new_chat().into_string() {

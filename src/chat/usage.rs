@@ -1,5 +1,7 @@
 //! Usage: what an owner's answers used and cost, by day, model or chat, out of the usage ledger.
 
+use std::collections::HashMap;
+
 use entity::{ChatId, OwnerId, Timestamp};
 
 use super::Chats;
@@ -60,56 +62,44 @@ impl Chats {
             return Err(UsageError::EmptyRange);
         }
         let sums = self.store.usage(owner, group, from, to, MAX_ROWS).await?;
-        let total = total(&sums);
-        let mut rows = Vec::with_capacity(sums.len());
-        for sum in sums {
-            rows.push(self.row(owner, group, sum).await?);
-        }
+        let total = self.store.usage_total(owner, from, to).await?;
+        let titles = if group == UsageGroup::Chat {
+            let chats: Vec<ChatId> = sums.iter().map(|sum| chat_of(&sum.key)).collect();
+            self.store.chat_titles(owner, &chats).await?
+        } else {
+            HashMap::new()
+        };
         Ok(UsageReport {
             group,
             from,
             to,
-            rows,
+            rows: sums
+                .into_iter()
+                .map(|sum| row(group, &titles, sum))
+                .collect(),
             total,
         })
     }
-
-    async fn row(
-        &self,
-        owner: OwnerId,
-        group: UsageGroup,
-        sum: UsageSum,
-    ) -> Result<UsageRow, StoreError> {
-        let (key, name) = match group {
-            UsageGroup::Day => {
-                let day = sum.key.parse::<i64>().unwrap_or(0);
-                let date = Timestamp(day.saturating_mul(DAY_MS)).to_datetime();
-                let date = date.format("%Y-%m-%d").to_string();
-                (date.clone(), date)
-            }
-            UsageGroup::Model => (sum.key.clone(), sum.key.clone()),
-            UsageGroup::Chat => {
-                let id = ChatId(sum.key.parse().unwrap_or_default());
-                let chat = self.store.chat(owner, id).await?;
-                let name = chat.map_or_else(|| "(deleted)".to_owned(), |chat| chat.title);
-                (id.to_string(), name)
-            }
-        };
-        Ok(UsageRow { key, name, sum })
-    }
 }
 
-fn total(sums: &[UsageSum]) -> UsageSum {
-    let add = |field: fn(&UsageSum) -> i64| sums.iter().map(field).sum();
-    UsageSum {
-        key: String::new(),
-        attempts: add(|sum| sum.attempts),
-        estimated: add(|sum| sum.estimated),
-        input_tokens: add(|sum| sum.input_tokens),
-        output_tokens: add(|sum| sum.output_tokens),
-        reasoning_tokens: add(|sum| sum.reasoning_tokens),
-        cached_tokens: add(|sum| sum.cached_tokens),
-        priced: add(|sum| sum.priced),
-        cost_micros: add(|sum| sum.cost_micros),
-    }
+fn row(group: UsageGroup, titles: &HashMap<ChatId, String>, sum: UsageSum) -> UsageRow {
+    let (key, name) = match group {
+        UsageGroup::Day => {
+            let day = sum.key.parse::<i64>().unwrap_or(0);
+            let date = Timestamp(day.saturating_mul(DAY_MS)).to_datetime();
+            let date = date.format("%Y-%m-%d").to_string();
+            (date.clone(), date)
+        }
+        UsageGroup::Model => (sum.key.clone(), sum.key.clone()),
+        UsageGroup::Chat => {
+            let id = chat_of(&sum.key);
+            let title = titles.get(&id).map_or("(deleted)", String::as_str);
+            (id.to_string(), title.to_owned())
+        }
+    };
+    UsageRow { key, name, sum }
+}
+
+fn chat_of(key: &str) -> ChatId {
+    ChatId(key.parse().unwrap_or_default())
 }

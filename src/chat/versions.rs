@@ -2,13 +2,14 @@
 //! so that every client replaces what it has.
 
 use entity::chat_message::{Model as Message, Role, Status};
+use entity::message_version::Model as Kept;
 use entity::{MessageId, OwnerId, RequestId, Timestamp};
 
 use super::{Chats, MessageError, MessageRead, Once, OnceError};
 use crate::model::delta::MAX_DELTA_BYTES;
 use crate::model::failure::Failure;
 use crate::model::position::Edition;
-use crate::store::{Advance, Rewrite, StoreError};
+use crate::store::{Advance, Rewrite, StoreError, Tx};
 
 /// One of the texts that a message has had.
 #[derive(Clone, Debug)]
@@ -48,15 +49,6 @@ pub enum SelectError {
     Once(#[from] OnceError),
     #[error("the version could not be chosen")]
     Store(#[from] StoreError),
-}
-
-impl From<MessageError> for SelectError {
-    fn from(error: MessageError) -> Self {
-        match error {
-            MessageError::NotFound => Self::NotFound,
-            MessageError::Store(error) => Self::Store(error),
-        }
-    }
 }
 
 impl Chats {
@@ -99,7 +91,9 @@ impl Chats {
         versions.sort_by_key(|version| version.number);
         // The one that is shown and the latest ones are what a reader wants most.
         let mut left = MAX_DELTA_BYTES;
-        for version in versions.iter_mut().rev() {
+        let mut by_interest: Vec<&mut Version> = versions.iter_mut().rev().collect();
+        by_interest.sort_by_key(|version| !version.selected);
+        for version in by_interest {
             let end = version.content.floor_char_boundary(left);
             version.truncated |= end < version.content.len();
             version.content.truncate(end);
@@ -137,31 +131,46 @@ impl Chats {
             let answer = answer.ok_or(SelectError::NotFound)?;
             check(&answer)?;
             if answer.version == number {
-                return Ok(());
+                return Ok(MessageRead::stored(answer, MAX_DELTA_BYTES));
             }
             let chosen = tx.version(id, number).await?;
             let chosen = chosen.ok_or(SelectError::NoSuchVersion(number))?;
-            tx.keep_version(&answer).await?;
-            let rewrite = Rewrite {
-                status: chosen.status,
-                content: chosen.content,
-                edition: Edition::from_stored(answer.edition).next().to_stored(),
-                version: number,
-                versions: answer.versions,
-                request_id: chosen.request_id,
-                error: chosen
-                    .error_code
-                    .map(|code| (code, chosen.error_message.unwrap_or_default())),
-                completed_at: chosen.completed_at,
-                revision: chat.revision,
-            };
-            if !tx.rewrite_message(&answer, rewrite).await? {
-                return Err(StoreError::Raced.into());
-            }
-            Ok::<_, SelectError>(())
+            self.restore(&tx, &answer, chosen, chat.revision).await?;
+            let message = tx.message(id).await?.ok_or(SelectError::NotFound)?;
+            Ok::<_, SelectError>(MessageRead::stored(message, MAX_DELTA_BYTES))
         })
-        .await?;
-        Ok(self.message(owner, id).await?)
+        .await
+    }
+}
+
+impl Chats {
+    /// Puts an earlier version in the place of what the message shows, which is kept as one too.
+    pub(super) async fn restore(
+        &self,
+        tx: &Tx,
+        message: &Message,
+        chosen: Kept,
+        revision: i64,
+    ) -> Result<(), StoreError> {
+        tx.keep_version(message).await?;
+        let rewrite = Rewrite {
+            status: chosen.status,
+            content: chosen.content,
+            edition: Edition::from_stored(message.edition).next().to_stored(),
+            version: chosen.number,
+            versions: message.versions,
+            request_id: chosen.request_id,
+            error: chosen
+                .error_code
+                .map(|code| (code, chosen.error_message.unwrap_or_default())),
+            completed_at: chosen.completed_at,
+            revision,
+        };
+        if tx.rewrite_message(message, rewrite).await? {
+            Ok(())
+        } else {
+            Err(StoreError::Raced)
+        }
     }
 }
 

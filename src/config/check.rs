@@ -6,6 +6,8 @@ use super::{Config, ModelConfig};
 
 type Complaint = (&'static str, String);
 
+/// A lease is renewed at a third of it, and a renewal may fail.
+const FLUSHES_PER_LEASE: u64 = 6;
 /// The highest price of a million tokens.
 const MAX_PRICE: f64 = 1_000_000.0;
 
@@ -42,6 +44,16 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
         if value < least || value > most {
             return complain(key, format!("expected a number from {least} to {most}"));
         }
+    }
+    let (flush, lease) = (config.ledger.flush_interval_ms, config.worker.lease_ms);
+    if lease < flush.saturating_mul(FLUSHES_PER_LEASE) {
+        return complain(
+            "worker.lease_ms",
+            format!(
+                "leases are renewed with the flush: expected at least {FLUSHES_PER_LEASE} times \
+                 ledger.flush_interval_ms, which is {flush}"
+            ),
+        );
     }
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&config.log.filter) {
         return complain("log.filter", error.to_string());

@@ -14,10 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRef};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{DefaultBodyLimit, FromRef, Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 
 use crate::chat::Chats;
 
@@ -50,7 +53,10 @@ impl FromRef<AppState> for Arc<Chats> {
 }
 
 /// The whole surface.
-pub fn router(chats: Arc<Chats>, limits: HttpLimits) -> Router {
+///
+/// Requests that change something are worked on as tasks of `changes`, whether or not their client
+/// waits for the answer: what happens after a commit must not depend on it (P8).
+pub fn router(chats: Arc<Chats>, limits: HttpLimits, changes: TaskTracker) -> Router {
     let load = Arc::new(Load::default());
     let state = AppState {
         chats,
@@ -66,8 +72,22 @@ pub fn router(chats: Arc<Chats>, limits: HttpLimits) -> Router {
             ServiceBuilder::new()
                 .layer(from_fn_with_state(load, load::count))
                 .layer(from_fn(dress::dress))
+                .layer(from_fn_with_state(changes, outlive_the_client))
                 .layer(CatchPanicLayer::custom(|_| problem::after_panic()))
                 .layer(DefaultBodyLimit::max(limits.body_bytes)),
         )
         .with_state(state)
+}
+
+async fn outlive_the_client(
+    State(changes): State<TaskTracker>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    let work = next.run(request).in_current_span();
+    let done = changes.spawn(work).await;
+    done.unwrap_or_else(|_| problem::after_panic())
 }

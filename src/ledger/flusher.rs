@@ -110,7 +110,7 @@ impl Flusher {
             } else {
                 Leases::Keep
             };
-            match self.flush(leases).await {
+            match self.watching_leases(self.flush(leases)).await {
                 Ok(()) if leases == Leases::Renew => renewed = begun,
                 Ok(()) => {}
                 Err(error) => {
@@ -120,9 +120,21 @@ impl Flusher {
             }
             if purged.elapsed() >= PURGE_INTERVAL {
                 purged = Instant::now();
-                if let Err(error) = self.purge().await {
+                if let Err(error) = self.watching_leases(self.purge()).await {
                     tracing::error!(%error, "purge failed; tried again later");
                 }
+            }
+        }
+    }
+
+    /// What is done may wait long for a database that is away; the leases run out meanwhile.
+    async fn watching_leases<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::time::sleep(self.settings.interval) => self.give_up_lost_leases(),
             }
         }
     }
@@ -133,6 +145,8 @@ impl Flusher {
     /// # Errors
     /// If the database fails.
     pub async fn flush_and_release(&self) -> Result<(), StoreError> {
+        // Twice, for what somebody had held still is written by the second one.
+        self.flush(Leases::Keep).await?;
         self.flush(Leases::Release).await?;
         self.purge().await
     }
@@ -150,8 +164,10 @@ impl Flusher {
             .iter()
             .filter_map(|live| Some((Arc::clone(live), live.unflushed()?)))
             .collect();
+        // Looked up before the database is asked: what is doubted after that is for the next flush.
+        let doubts: Vec<usize> = ledgers.iter().map(|live| live.doubts()).collect();
         let (until, held) = if gained.is_empty() && leases == Leases::Keep {
-            if self.store.is_single_process() {
+            if self.store.is_single_process() && doubts.iter().all(|count| *count == 0) {
                 // Nobody else could have taken anything.
                 return Ok(());
             }
@@ -165,10 +181,13 @@ impl Flusher {
         for (live, chunk) in gained {
             live.mark_flushed(chunk.text.len());
         }
-        for live in ledgers {
+        for (live, doubts) in ledgers.into_iter().zip(doubts) {
             if !held.contains(&live.fence()) {
                 self.drop_fenced(&live);
-            } else if let Some(until) = until {
+                continue;
+            }
+            live.settle(doubts);
+            if let Some(until) = until {
                 live.leased_until(until);
             }
         }

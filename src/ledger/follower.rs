@@ -20,6 +20,9 @@ use crate::store::{Store, StoreError, Watched};
 const MAX_FOLLOWED: u64 = 10_000;
 /// A message that nobody has asked for in this time is forgotten.
 const FORGET_AFTER: Duration = Duration::from_secs(10);
+/// How long a message is not read again after the database was away: those who wait for it are
+/// told so at once, and not one after the other.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How often a message may change while it is being read.
 const MAX_CHANGES: usize = 4;
 
@@ -37,14 +40,36 @@ pub struct Followed {
 pub struct Follower {
     store: Arc<Store>,
     interval: Duration,
-    followed: Cache<MessageId, Arc<Mutex<Option<Reading>>>>,
+    followed: Cache<MessageId, Arc<Mutex<Place>>>,
 }
 
-/// What was read of a pending answer, and when.
+/// What is remembered of one message.
+#[derive(Default)]
+struct Place {
+    reading: Option<Reading>,
+    failed_at: Option<Instant>,
+}
+
+/// What was read, and when.
 struct Reading {
-    at: Instant,
-    attempt: i64,
+    begun: Instant,
+    ended: Instant,
+    attempt: Option<i64>,
     seen: Arc<Followed>,
+}
+
+impl Place {
+    /// What was read, if it will do for somebody who asked then. What is pending may be a little
+    /// old. What is not has to have been read after the question, for it may be asked for again.
+    fn fit_for(&self, asked: Instant, interval: Duration) -> Option<Arc<Followed>> {
+        let reading = self.reading.as_ref()?;
+        let is_fit = if is_written(&reading.seen.message) {
+            reading.begun.elapsed() < interval || asked <= reading.ended
+        } else {
+            asked <= reading.begun
+        };
+        is_fit.then(|| Arc::clone(&reading.seen))
+    }
 }
 
 impl Follower {
@@ -66,16 +91,24 @@ impl Follower {
     /// # Errors
     /// If the database fails.
     pub async fn read(&self, id: MessageId) -> Result<Option<Arc<Followed>>, StoreError> {
+        let asked = Instant::now();
         let place = self.followed.get_with(id, Arc::default);
-        // Whoever comes while it is being read waits for that, and gets the same.
-        let mut reading = place.lock().await;
-        if let Some(reading) = &*reading
-            && reading.at.elapsed() < self.interval
-        {
-            return Ok(Some(Arc::clone(&reading.seen)));
+        // Whoever comes while it is being read waits for that.
+        let mut place = place.lock().await;
+        if let Some(seen) = place.fit_for(asked, self.interval) {
+            return Ok(Some(seen));
         }
-        let at = Instant::now();
-        let Some((watched, text)) = self.look(id, reading.take()).await? else {
+        if place
+            .failed_at
+            .is_some_and(|at| at.elapsed() < PAUSE_AFTER_FAILURE)
+        {
+            return Err(StoreError::Away);
+        }
+        let begun = Instant::now();
+        let looked = self.look(id, place.reading.take()).await;
+        let failed = looked.as_ref().is_err_and(StoreError::is_unavailable);
+        place.failed_at = failed.then(Instant::now);
+        let Some((watched, text)) = looked? else {
             self.followed.invalidate(&id);
             return Ok(None);
         };
@@ -84,16 +117,15 @@ impl Follower {
             owner: watched.owner_id,
             text,
         });
-        match watched.attempt {
-            Some(attempt) if is_written(&seen.message) => {
-                *reading = Some(Reading {
-                    at,
-                    attempt,
-                    seen: Arc::clone(&seen),
-                });
-            }
-            _ => self.followed.invalidate(&id),
+        if !is_written(&seen.message) {
+            self.followed.invalidate(&id);
         }
+        place.reading = Some(Reading {
+            begun,
+            ended: Instant::now(),
+            attempt: watched.attempt,
+            seen: Arc::clone(&seen),
+        });
         Ok(Some(seen))
     }
 
@@ -112,7 +144,7 @@ impl Follower {
         let (mut known, mut text) = match before {
             Some(reading) => {
                 let message = &reading.seen.message;
-                let known = (message.request_id, message.edition, Some(reading.attempt));
+                let known = (message.request_id, message.edition, reading.attempt);
                 (Some(known), reading.seen.text.clone())
             }
             None => (None, String::new()),

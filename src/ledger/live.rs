@@ -87,6 +87,8 @@ struct Text {
     /// model says is held back: nobody may read what will not have been said.
     seals: usize,
     held: String,
+    /// Seals of those who do not know whether they have stored it. The next flush finds out.
+    doubts: usize,
 }
 
 impl Live {
@@ -154,11 +156,34 @@ impl Live {
         opening(self.ids.edition, &self.lock().so_far, limit)
     }
 
-    /// Holds the text still, so that it can be stored as the final one.
+    /// Holds the text still, so that it can be stored as the final one by somebody who ends the
+    /// answer from outside.
     #[must_use]
     pub fn seal(&self) -> Sealed {
         let mut text = self.lock();
         text.seals += 1;
+        self.sealed(&text)
+    }
+
+    /// The same for the task that writes the answer: what was held back for somebody else's seal
+    /// is part of what the model has said.
+    #[must_use]
+    pub fn seal_whole(&self) -> Sealed {
+        let mut text = self.lock();
+        text.seals += 1;
+        let mut sealed = self.sealed(&text);
+        sealed.text.push_str(&text.held);
+        if !text.held.is_empty() {
+            sealed.unflushed.push(Chunk {
+                start_offset: i64::try_from(text.so_far.len()).unwrap_or(i64::MAX),
+                text: text.held.clone(),
+                ..self.chunk("", 0, 0)
+            });
+        }
+        sealed
+    }
+
+    fn sealed(&self, text: &Text) -> Sealed {
         let whole = text.so_far.len();
         // What was tried and not confirmed once more as it was, and the rest.
         let middle = text.tried.unwrap_or(whole);
@@ -178,8 +203,30 @@ impl Live {
 
     /// Takes one seal off again: the final text could not be stored.
     pub fn unseal(&self) {
+        self.take_off(1);
+    }
+
+    /// Leaves a seal to the next flush to take off: whoever set it may have stored the final text
+    /// without having been told so, and then nobody may read more than that.
+    pub fn doubt(&self) {
+        self.lock().doubts += 1;
+    }
+
+    pub(super) fn doubts(&self) -> usize {
+        self.lock().doubts
+    }
+
+    /// The answer is still this node's, so that none of these doubts was founded.
+    pub(super) fn settle(&self, doubts: usize) {
+        if doubts > 0 {
+            self.lock().doubts -= doubts;
+            self.take_off(doubts);
+        }
+    }
+
+    fn take_off(&self, seals: usize) {
         let mut text = self.lock();
-        text.seals = text.seals.saturating_sub(1);
+        text.seals = text.seals.saturating_sub(seals);
         if text.seals == 0 {
             let held = std::mem::take(&mut text.held);
             text.so_far.push_str(&held);
@@ -231,7 +278,9 @@ impl Live {
         Instant::now().checked_duration_since(end)
     }
 
-    pub(super) fn fence(&self) -> Fence {
+    /// The run that this is the text of.
+    #[must_use]
+    pub fn fence(&self) -> Fence {
         (self.ids.request, self.ids.attempt)
     }
 

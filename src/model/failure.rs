@@ -1,11 +1,11 @@
 //! Why an answer failed: a stable code for programs and a sentence for people.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::text::storable;
 
 /// The reason on a failed or cancelled message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub code: String,
     pub message: String,

@@ -28,15 +28,33 @@ pub fn history(messages: Vec<Message>, asked: &Message) -> Vec<Message> {
     turns.into_iter().map(|(_, message)| message).collect()
 }
 
-/// What a new wording of `asked` makes beside the point: its answers, and all turns after it.
+/// Where a message stands in its chat, without its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessagePlace {
+    pub id: MessageId,
+    pub sequence: i64,
+    pub reply_to: Option<MessageId>,
+    /// Deleted, or superseded already.
+    pub is_gone: bool,
+}
+
+/// What a new wording of the message `asked` makes beside the point: its answers, and all turns
+/// after it. `sequence`: its own.
 #[must_use]
-pub fn followers(messages: &[Message], asked: &Message) -> Vec<MessageId> {
-    let place_of = places(messages);
-    messages
+pub fn followers(places: &[MessagePlace], asked: MessageId, sequence: i64) -> Vec<MessageId> {
+    let sequences: HashMap<_, _> = places
         .iter()
-        .filter(|m| m.id != asked.id && m.deleted_at.is_none() && m.superseded_at.is_none())
-        .filter(|m| place_of[&m.id].0 >= asked.sequence)
-        .map(|m| m.id)
+        .map(|place| (place.id, place.sequence))
+        .collect();
+    let turn = |place: &MessagePlace| {
+        let question = place.reply_to.and_then(|id| sequences.get(&id).copied());
+        question.unwrap_or(place.sequence)
+    };
+    places
+        .iter()
+        .filter(|place| place.id != asked && !place.is_gone)
+        .filter(|place| turn(place) >= sequence)
+        .map(|place| place.id)
         .collect()
 }
 
@@ -97,6 +115,18 @@ mod tests {
             answer_to_second.clone(),
             third.clone(),
         ];
+        let followers = |all: &[Message], asked: &Message| {
+            let places: Vec<_> = all
+                .iter()
+                .map(|m| MessagePlace {
+                    id: m.id,
+                    sequence: m.sequence,
+                    reply_to: m.reply_to,
+                    is_gone: m.deleted_at.or(m.superseded_at).is_some(),
+                })
+                .collect();
+            super::followers(&places, asked.id, asked.sequence)
+        };
         assert_eq!(followers(&all, &second), [answer_to_second.id, third.id]);
         assert_eq!(followers(&all, &first).len(), 4);
         let mut gone = answer_to_second.clone();

@@ -52,20 +52,46 @@ impl Store {
             UsageGroup::Model => ("COALESCE(model, '')", "sum(input_tokens + output_tokens)"),
             UsageGroup::Chat => (self.dialect.chat_id_text(), "max(finished_at)"),
         };
+        let order = format!("GROUP BY 1 ORDER BY {order} DESC LIMIT {limit}");
+        self.sums(key, &order, owner, from, to).await
+    }
+
+    /// All of it together.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn usage_total(
+        &self,
+        owner: OwnerId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<UsageSum, StoreError> {
+        let sums = self.sums("''", "", owner, from, to).await?;
+        let total = sums.into_iter().next();
+        total.ok_or(StoreError::Missing { what: "sum" })
+    }
+
+    async fn sums(
+        &self,
+        key: &str,
+        order: &str,
+        owner: OwnerId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<UsageSum>, StoreError> {
         // PostgreSQL sums integers up as NUMERIC.
-        let sum = |what: &str| format!("CAST(sum({what}) AS BIGINT)");
+        let sum = |what: &str| format!("CAST(COALESCE(sum({what}), 0) AS BIGINT)");
         let sql = format!(
             "SELECT {key} AS key, count(*) AS attempts, \
                {} AS estimated, {} AS input_tokens, {} AS output_tokens, {} AS reasoning_tokens, \
                {} AS cached_tokens, count(cost_micros) AS priced, {} AS cost_micros \
-             FROM llm_attempt WHERE owner_id = $1 AND finished_at >= $2 AND finished_at < $3 \
-             GROUP BY 1 ORDER BY {order} DESC LIMIT {limit}",
+             FROM llm_attempt WHERE owner_id = $1 AND finished_at >= $2 AND finished_at < $3 {order}",
             sum("CASE WHEN estimated THEN 1 ELSE 0 END"),
             sum("input_tokens"),
             sum("output_tokens"),
             sum("reasoning_tokens"),
             sum("cached_tokens"),
-            sum("COALESCE(cost_micros, 0)"),
+            sum("cost_micros"),
         );
         let values: [Value; 3] = [owner.into(), from.into(), to.into()];
         let backend = self.reader().get_database_backend();

@@ -83,6 +83,26 @@ impl Store {
             .await?)
     }
 
+    /// The titles of those of these chats that are the owner's.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn chat_titles(
+        &self,
+        owner: OwnerId,
+        chats: &[ChatId],
+    ) -> Result<HashMap<ChatId, String>, StoreError> {
+        let rows: Vec<(ChatId, String)> = Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::Title])
+            .filter(Column::Id.is_in(chats.iter().copied()))
+            .filter(Column::OwnerId.eq(owner))
+            .into_tuple()
+            .all(self.reader())
+            .await?;
+        Ok(rows.into_iter().collect())
+    }
+
     /// The last message of each of these chats that has one to show.
     ///
     /// # Errors

@@ -23,6 +23,8 @@ const MIGRATION_LOCK: i64 = 765_536;
 const NAMED_LOCKS: i32 = 765_537;
 /// A pooled connection that rested longer than this is pinged before it is used again.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(30);
+/// After this time PostgreSQL ends a connection whose transaction has stopped in its middle.
+const MAX_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
 /// Pages after which SQLite moves the WAL into the file: 4 MiB with pages of 4 KiB.
 const WAL_AUTOCHECKPOINT_PAGES: &str = "1000";
 /// What a WAL file is cut back to after a checkpoint.
@@ -80,7 +82,8 @@ impl Dialect {
                 Ok((writer, reader))
             }
             Self::Postgres => {
-                let options = Self::options(settings, settings.max_connections);
+                let mut options = Self::options(settings, settings.max_connections);
+                postgres_limits(&mut options, settings.acquire_timeout);
                 let pool = Database::connect(options).await?;
                 Ok((pool.clone(), pool))
             }
@@ -127,7 +130,13 @@ impl Dialect {
             },
             ..TransactionOptions::default()
         };
-        Ok(writer.begin_with_options(options).await?)
+        // In a task of its own, which goes on when the caller is dropped in the middle: the driver
+        // only rolls back what it knows to have begun, and would give the next caller a connection
+        // that is in a transaction already.
+        let writer = writer.clone();
+        let begun = tokio::spawn(async move { writer.begin_with_options(options).await });
+        let begun = begun.await;
+        Ok(begun.map_err(|error| DbErr::Custom(error.to_string()))??)
     }
 
     /// Waits until no other transaction holds this name, and holds it until this one ends.
@@ -183,6 +192,19 @@ fn sqlite_file(url: &str) -> Cow<'_, str> {
     let path = path.strip_prefix("//").unwrap_or(path);
     let path = path.split('?').next().unwrap_or(path);
     percent_decode_str(path).decode_utf8_lossy()
+}
+
+/// A node that is halted in the middle of a transaction must not hold its locks for ever: others
+/// would wait for them with the rescue of its answers. No transaction of ours is ever idle.
+fn postgres_limits(options: &mut ConnectOptions, lock_timeout: Duration) {
+    let lock_ms = lock_timeout.as_millis().to_string();
+    let idle_ms = MAX_IDLE_IN_TRANSACTION.as_millis().to_string();
+    options.map_sqlx_postgres_opts(move |postgres| {
+        postgres.options([
+            ("lock_timeout", lock_ms.as_str()),
+            ("idle_in_transaction_session_timeout", idle_ms.as_str()),
+        ])
+    });
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -256,7 +278,10 @@ pub(super) fn is_transient(error: &DbErr) -> bool {
 
 /// Whether the database cannot be used at the moment, whatever is asked of it.
 pub(super) fn is_unavailable(error: &DbErr) -> bool {
-    if matches!(error, DbErr::ConnectionAcquire(_)) {
+    // A server that is going down may answer a greeting with nothing that makes sense.
+    let is_greeting = matches!(error, DbErr::Conn(RuntimeErr::SqlxError(error))
+        if matches!(&**error, sqlx::Error::Protocol(_)));
+    if is_greeting || matches!(error, DbErr::ConnectionAcquire(_)) {
         return true;
     }
     if let DbErr::Exec(RuntimeErr::SqlxError(error))
@@ -269,12 +294,34 @@ pub(super) fn is_unavailable(error: &DbErr) -> bool {
     {
         return true;
     }
-    // PostgreSQL: classes 08 (connection), 53 (resources), 57P (shutdown).
+    // PostgreSQL: classes 08 (connection), 53 (resources), 57P (shutdown), lock_not_available, and a
+    // transaction that was idle for too long.
     // SQLite: BUSY and LOCKED for longer than we waited, FULL, IOERR, CANTOPEN.
     code(error).is_some_and(|code| {
         ["08", "53", "57P"]
             .iter()
             .any(|class| code.len() == 5 && code.starts_with(class))
-            || ["5", "6", "10", "13", "14"].contains(&code.as_str())
+            || ["5", "6", "10", "13", "14", "55P03", "25P03"].contains(&code.as_str())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_is_an_unavailable_database() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}/full.db?mode=rwc", dir.path().display());
+        let mut options = ConnectOptions::new(url);
+        options.max_connections(1);
+        let connection = Database::connect(options).await.unwrap();
+        // To SQLite a file that may not grow is a disk that is full: SQLITE_FULL.
+        let setup = "CREATE TABLE t (x TEXT); PRAGMA max_page_count = 10";
+        connection.execute_unprepared(setup).await.unwrap();
+        let insert = "INSERT INTO t VALUES (hex(randomblob(40000)))";
+        let error = connection.execute_unprepared(insert).await.unwrap_err();
+        assert!(is_unavailable(&error), "{error}");
+        assert!(!is_transient(&error), "and not worth another try at once");
+    }
 }

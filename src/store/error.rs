@@ -27,6 +27,9 @@ pub enum StoreError {
     /// What the transaction was to act on is not what was read before it: read again.
     #[error("what was read has changed meanwhile")]
     Stale,
+    /// It could not be read a moment ago, and is left alone for a while.
+    #[error("the database was away a moment ago")]
+    Away,
     #[error("a stored {what} is missing")]
     Missing { what: &'static str },
     #[error(transparent)]
@@ -44,10 +47,14 @@ impl StoreError {
         }
     }
 
-    /// Whether the database cannot be used at the moment.
+    /// Whether the database cannot be used at the moment, or is so busy that no try got through.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Database(error) if dialect::is_unavailable(error))
+        match self {
+            Self::Away | Self::Raced | Self::Stale => true,
+            Self::Database(error) => dialect::is_unavailable(error),
+            _ => false,
+        }
     }
 
     /// Whether somebody else was faster: a row that must be the only one is there already.

@@ -1,7 +1,7 @@
 //! Rows of `idempotency_key`: stored in the same transaction as the effect that they stand for.
 
 use entity::idempotency_key::{Column, Entity, Model};
-use entity::{OwnerId, Timestamp};
+use entity::{ChatId, OwnerId, Timestamp};
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, IntoActiveModel, QueryFilter,
     sea_query::{Expr, OnConflict},
@@ -70,6 +70,19 @@ impl Tx {
         Entity::update_many()
             .col_expr(Column::Answer, Expr::value(answer))
             .filter(is(scope))
+            .exec(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets the owner's keys whose answers tell of this chat.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn forget_keys(&self, owner: OwnerId, chat: ChatId) -> Result<(), StoreError> {
+        Entity::delete_many()
+            .filter(Column::OwnerId.eq(owner))
+            .filter(Column::Answer.contains(chat.to_string()))
             .exec(self.connection())
             .await?;
         Ok(())

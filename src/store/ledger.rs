@@ -46,26 +46,30 @@ impl Store {
         Ok(())
     }
 
-    /// What the latest attempt that wrote anything has written. An attempt that was cut short
-    /// before its first word does not take from the user what an earlier one had said.
+    /// What the latest attempt that wrote anything has written, and which one that was. An attempt
+    /// that was cut short before its first word does not take from the user what an earlier one
+    /// had said.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn last_ledger_text(&self, request: RequestId) -> Result<String, StoreError> {
+    pub async fn last_ledger_text(
+        &self,
+        request: RequestId,
+    ) -> Result<Option<(i64, String)>, StoreError> {
         let rows = Entity::find()
             .filter(Column::RequestId.eq(request))
             .order_by_desc(Column::Attempt)
             .order_by_asc(Column::StartOffset)
             .all(self.reader())
             .await?;
-        let mut text = String::new();
-        for attempt in rows.chunk_by(|a, b| a.attempt == b.attempt) {
-            join(attempt.to_vec(), &mut text);
-            if !text.is_empty() {
-                break;
+        for chunks in rows.chunk_by(|a, b| a.attempt == b.attempt) {
+            let mut text = String::new();
+            join(chunks.to_vec(), &mut text);
+            if let Some(first) = chunks.first().filter(|_| !text.is_empty()) {
+                return Ok(Some((first.attempt, text)));
             }
         }
-        Ok(text)
+        Ok(None)
     }
 }
 
@@ -131,15 +135,20 @@ impl Tx {
     }
 }
 
-/// The chunk's request is over, or gone.
+/// The chunk's request is over, or gone. Looked up by its id, for there are few chunks and many
+/// requests.
 fn is_final() -> Expr {
     let active = Query::select()
         .column(llm_request::Column::Id)
         .from(llm_request::Entity)
         .and_where(
+            Expr::col((llm_request::Entity, llm_request::Column::Id))
+                .equals((Entity, Column::RequestId)),
+        )
+        .and_where(
             llm_request::Column::Status
                 .is_in([llm_request::Status::Queued, llm_request::Status::Running]),
         )
         .to_owned();
-    Column::RequestId.in_subquery(active).not()
+    Expr::exists(active).not()
 }

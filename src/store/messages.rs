@@ -11,6 +11,7 @@ use sea_orm::{
 };
 
 use super::{Store, StoreError, Tx};
+use crate::model::history::MessagePlace;
 
 /// Ids in one `IN (…)`.
 const MAX_IDS: usize = 1_000;
@@ -310,16 +311,31 @@ impl Tx {
             .await?)
     }
 
-    /// All of a chat's messages, in order, as this transaction sees them.
+    /// Where all of a chat's messages stand, without their texts.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn all_messages(&self, chat: ChatId) -> Result<Vec<Model>, StoreError> {
-        Ok(Entity::find()
+    pub async fn message_places(&self, chat: ChatId) -> Result<Vec<MessagePlace>, StoreError> {
+        type Row = (MessageId, i64, Option<MessageId>, Option<i64>, Option<i64>);
+        let rows: Vec<Row> = Entity::find()
             .filter(Column::ChatId.eq(chat))
+            .select_only()
+            .columns([Column::Id, Column::Sequence, Column::ReplyTo])
+            .columns([Column::DeletedAt, Column::SupersededAt])
             .order_by_asc(Column::Sequence)
+            .into_tuple()
             .all(self.connection())
-            .await?)
+            .await?;
+        let places = rows.into_iter().map(|row| {
+            let (id, sequence, reply_to, deleted, superseded) = row;
+            MessagePlace {
+                id,
+                sequence,
+                reply_to,
+                is_gone: deleted.or(superseded).is_some(),
+            }
+        });
+        Ok(places.collect())
     }
 
     /// The message that a chat began with, deleted or not.

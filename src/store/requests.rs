@@ -108,7 +108,6 @@ fn active(chat: ChatId) -> Select<Entity> {
     Entity::find()
         .filter(Column::ChatId.eq(chat))
         .filter(Column::Status.is_in([Status::Queued, Status::Running]))
-        .order_by_asc(Column::Sequence)
 }
 
 fn running_first(requests: &mut [Model]) {
@@ -143,6 +142,21 @@ impl Tx {
             .lock_exclusive()
             .one(self.connection())
             .await?)
+    }
+
+    /// As [`Store::active_requests`], and nobody else changes them until this transaction ends.
+    /// Requests are locked before their chat, as a claim does, and among themselves by their ids.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn lock_active_requests(&self, chat: ChatId) -> Result<Vec<Model>, StoreError> {
+        let mut active = active(chat)
+            .order_by_asc(Column::Id)
+            .lock_exclusive()
+            .all(self.connection())
+            .await?;
+        running_first(&mut active);
+        Ok(active)
     }
 
     /// As [`Store::active_requests`], seen by this transaction.

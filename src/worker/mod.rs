@@ -43,6 +43,14 @@ struct Agenda {
     repair: Instant,
 }
 
+/// How a pass ended.
+enum Pass {
+    /// There was nothing more to claim, or no room for it.
+    Idle,
+    /// It is time to scan again.
+    Due,
+}
+
 impl Worker {
     #[must_use]
     pub fn new(chats: Arc<Chats>, settings: WorkerSettings) -> Self {
@@ -65,7 +73,8 @@ impl Worker {
         loop {
             // A wake-up that comes while the pass runs is kept and ends the next wait at once.
             let pause = match self.pass(&stop, &mut agenda).await {
-                Ok(()) => self.settings.scan_interval,
+                Ok(Pass::Idle) => self.settings.scan_interval,
+                Ok(Pass::Due) => Duration::ZERO,
                 Err(error) => {
                     tracing::error!(%error, "no request could be claimed");
                     PAUSE_AFTER_ERROR
@@ -86,7 +95,7 @@ impl Worker {
         &self,
         stop: &CancellationToken,
         agenda: &mut Agenda,
-    ) -> Result<(), crate::store::StoreError> {
+    ) -> Result<Pass, crate::store::StoreError> {
         // What cannot be rescued or repaired must not keep the rest from being answered.
         if agenda.scan <= Instant::now() {
             agenda.scan = Instant::now() + self.settings.scan_interval;
@@ -104,6 +113,10 @@ impl Worker {
             }
         }
         while let Some(slot) = self.slot(stop).await {
+            if agenda.scan.min(agenda.repair) <= Instant::now() {
+                // However long the queue is, the dead are not forgotten over it.
+                return Ok(Pass::Due);
+            }
             let Some(claimed) = self.chats.claim().await? else {
                 break;
             };
@@ -113,7 +126,7 @@ impl Worker {
                 drop(slot);
             });
         }
-        Ok(())
+        Ok(Pass::Idle)
     }
 
     /// Room for one more answer. None if there is none within a scan interval, or it is time to stop.

@@ -1,8 +1,11 @@
 //! `POST /chat/message/{uuid}/cancel`.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::support::database::Kind;
 use crate::support::upstream::Received;
 use crate::support::{Script, TestApp, Upstream, app::eventually};
 
@@ -39,6 +42,7 @@ on_both_databases! {
         let chat = app.create_chat().await;
         let message = app.send(&chat, "one").await;
         let answer = app.answer_to(&chat, &message).await;
+        app.read_until(&answer, "half an ").await;
         let path = format!("/chat/message/{answer}/cancel");
         app.post_bare(&path).await.expect(200);
         let again = app.post_bare(&path).await.expect(200).json();
@@ -121,7 +125,7 @@ on_both_databases! {
     async fn the_text_of_a_cancelled_answer_never_grows_again(kind: Kind) {
         // The model goes on talking until the moment of the cancel, and after it.
         let pieces: Vec<String> = (0..2_000).map(|n| format!("{n} ")).collect();
-        let script = Script::answer(&pieces).paced(std::time::Duration::from_millis(1));
+        let script = Script::answer(&pieces).paced(Duration::from_millis(1));
         let app = TestApp::start(kind, Upstream::scripted([script]).await).await;
         let chat = app.create_chat().await;
         let message = app.send(&chat, "one").await;
@@ -139,4 +143,43 @@ on_both_databases! {
         }).await;
         app.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_before_its_answer_changes_nothing() {
+    use sea_orm::ConnectionTrait;
+    use tokio::io::AsyncWriteExt;
+    let app = TestApp::start(Kind::Sqlite, Upstream::scripted([talks_and_waits()]).await).await;
+    let chat = app.create_chat().await;
+    let message = app.send(&chat, "one").await;
+    let answer = app.answer_to(&chat, &message).await;
+    let reader = app.read_until(&answer, "half an ").await;
+    // The cancel has to wait for the database, and its client does not.
+    let intruder = app.database.connect().await;
+    intruder
+        .execute_unprepared("BEGIN IMMEDIATE")
+        .await
+        .unwrap();
+    let address = app.base.trim_start_matches("http://");
+    let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "POST /chat/message/{answer}/cancel HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    drop(client);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    intruder.execute_unprepared("ROLLBACK").await.unwrap();
+    intruder.close().await.unwrap();
+    let reader = app.read_on(&answer, reader).await;
+    assert_eq!(
+        (
+            reader.status.as_str(),
+            reader.text.as_str(),
+            reader.replaced
+        ),
+        ("cancelled", "half an ", 0)
+    );
+    app.upstream.received()[0].gone.cancelled().await;
+    app.stop().await;
 }

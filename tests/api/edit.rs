@@ -111,4 +111,37 @@ on_both_databases! {
         app.put(&format!("/chat/message/{message}"), &json!({"message": "x"})).await.expect(404);
         app.stop().await;
     }
+
+    async fn the_same_words_once_more_change_nothing(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let (chat, _, _) = app.ask("one").await;
+        let message = app.messages(&chat).await[0]["uuid"].as_str().unwrap().to_owned();
+        let path = format!("/chat/message/{message}");
+        let first = app.put(&path, &json!({"message": "two"})).await.expect(202).json();
+        app.settle().await;
+        let second = app.put(&path, &json!({"message": "two"})).await.expect(202).json();
+        assert_eq!(first["request_uuid"], second["request_uuid"]);
+        assert_eq!(app.upstream.received().len(), 2, "asked once more, not twice");
+        app.stop().await;
+    }
+
+    async fn many_edits_at_once_leave_one_answer_and_all_the_words(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let (chat, _, _) = app.ask("one").await;
+        let message = app.messages(&chat).await[0]["uuid"].as_str().unwrap().to_owned();
+        let path = format!("/chat/message/{message}");
+        let bodies: Vec<_> = (0..6).map(|n| json!({"message": format!("words {n}")})).collect();
+        for edited in futures::future::join_all(bodies.iter().map(|body| app.put(&path, body))).await {
+            edited.expect(202);
+        }
+        app.settle().await;
+        let messages = app.messages(&chat).await;
+        assert_eq!(messages.len(), 2, "{messages:?}");
+        let words = messages[0]["content"].as_str().unwrap();
+        assert_eq!(messages[1]["content"], format!("You said: {words}"));
+        let versions = app.get(&format!("{path}/versions")).await.json();
+        let versions = versions["versions"].as_array().unwrap();
+        assert!(versions.iter().all(|version| version["status"] == "completed"), "{versions:?}");
+        app.stop().await;
+    }
 }

@@ -157,4 +157,26 @@ on_both_databases! {
         assert_eq!(taken["type"], "/problems/uuid-taken");
         app.stop().await;
     }
+
+    async fn a_repeated_cancel_does_not_stop_what_has_begun_since(kind: Kind) {
+        let gate = CancellationToken::new();
+        let first = Script::stream().say(["first"]).wait(&CancellationToken::new()).finish();
+        let second = Script::stream().say(["second "]).wait(&gate).say(["whole"]).finish();
+        let app = TestApp::start(kind, Upstream::scripted([first, second]).await).await;
+        let chat = app.create_chat().await;
+        let message = app.send(&chat, "one").await;
+        let answer = app.answer_to(&chat, &message).await;
+        app.read_until(&answer, "first").await;
+        let cancel = format!("/chat/message/{answer}/cancel");
+        let before = app.post_once(&cancel, "k", &json!({})).await.expect(200).text;
+        app.post_bare(&format!("/chat/message/{answer}/retry")).await.expect(202);
+        app.read_until(&answer, "second ").await;
+        let again = app.post_once(&cancel, "k", &json!({})).await.expect(200).text;
+        assert_eq!(before, again, "the first answer once more");
+        gate.cancel();
+        let reader = app.read(&answer).await;
+        assert_eq!((reader.status.as_str(), reader.text.as_str()), ("completed", "second whole"));
+        assert_eq!(app.upstream.received().len(), 2, "the second run was left alone");
+        app.stop().await;
+    }
 }

@@ -117,4 +117,19 @@ on_both_databases! {
         db.close().await.unwrap();
         app.stop().await;
     }
+
+    async fn deleting_a_question_stops_its_answer(kind: Kind) {
+        let script = Script::stream().say(["half "]).wait(&CancellationToken::new()).finish();
+        let app = TestApp::start(kind, Upstream::scripted([script, Script::answer(["x"])]).await).await;
+        let chat = app.create_chat().await;
+        let message = app.send(&chat, "one").await;
+        let answer = app.answer_to(&chat, &message).await;
+        app.read_until(&answer, "half ").await;
+        app.delete(&format!("/chat/message/{message}")).await.expect(204);
+        app.upstream.received()[0].gone.cancelled().await;
+        let reader = app.read(&answer).await;
+        assert_eq!((reader.status.as_str(), reader.text.as_str()), ("cancelled", "half "));
+        assert_eq!(app.get(&format!("/chat/{chat}")).await.json()["status"], "waiting_for_user");
+        app.stop().await;
+    }
 }

@@ -139,4 +139,44 @@ on_both_databases! {
         app.post_bare(&format!("/chat/message/{answer}/cancel")).await.expect(200);
         app.stop().await;
     }
+
+    async fn of_many_interrupts_at_once_one_is_answered(kind: Kind) {
+        let (app, chat, _, answer) = busy(kind, &[]).await;
+        let words: Vec<String> = (0..6).map(|n| format!("word {n}")).collect();
+        let all = futures::future::join_all(words.iter().map(|text| send(&app, &chat, text, "interrupt"))).await;
+        assert!(all.iter().all(|sent| sent.status == 202), "{all:?}");
+        app.settle().await;
+        assert_eq!(app.message(&answer).await["status"], "cancelled");
+        let messages = app.messages(&chat).await;
+        let completed = messages.iter().filter(|m| m["role"] == "assistant" && m["status"] == "completed").count();
+        assert!(completed >= 1, "the last one is answered: {messages:?}");
+        let asked = messages.iter().filter(|m| m["role"] == "user").count();
+        assert_eq!(asked, 7, "no message was lost");
+        app.stop().await;
+    }
+
+    async fn a_rollback_of_a_regenerate_brings_the_version_before_back(kind: Kind) {
+        let upstream = Upstream::start(|request| {
+            if request.asked() == "one" {
+                Script::stream().say(["good "]).wait(&CancellationToken::new()).finish()
+            } else {
+                Script::answer([format!("to {}", request.asked())])
+            }
+        })
+        .await;
+        let app = TestApp::start(kind, upstream).await;
+        let chat = app.create_chat().await;
+        let message = app.send(&chat, "one").await;
+        let answer = app.answer_to(&chat, &message).await;
+        app.read_until(&answer, "good ").await;
+        app.post_bare(&format!("/chat/message/{answer}/cancel")).await.expect(200);
+        app.post_bare(&format!("/chat/message/{answer}/retry")).await.expect(202);
+        app.read_until(&answer, "good ").await;
+        send(&app, &chat, "two", "rollback").await.expect(202);
+        app.settle().await;
+        let back = app.message(&answer).await;
+        assert_eq!((&back["version"], &back["content"], &back["status"]), (&json!(1), &json!("good "), &json!("cancelled")));
+        assert_eq!(app.message(&message).await["content"], "one", "the turn is still there");
+        app.stop().await;
+    }
 }

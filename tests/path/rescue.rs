@@ -96,6 +96,7 @@ on_both_databases! {
         let answer = client.answer(&created).await;
         let mut reader = Reader::default();
         client.poll_until(&answer, &mut reader, |r| r.text == "half an ").await;
+        flushed(&database, "half an ").await;
         first.kill().await;
 
         let second = start(&database, &upstream).await;
@@ -197,6 +198,11 @@ on_both_databases! {
         let (chat, answer, _) = app.ask("one").await;
         // As a node leaves it that was cut off from everything: running, its lease run out.
         let db = app.database.connect().await;
+        eventually("the finished answer's chunks are purged", async || {
+            let rows = entity::token_ledger::Entity::find().all(&db).await.unwrap();
+            rows.is_empty().then_some(())
+        })
+        .await;
         let message = entity::chat_message::Entity::find_by_id(answer.parse::<entity::MessageId>().unwrap())
             .one(&db).await.unwrap().unwrap();
         let mut lost: entity::chat_message::ActiveModel = message.clone().into();

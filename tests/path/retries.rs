@@ -101,6 +101,9 @@ on_both_databases! {
         let (_, answer, reader) = app.ask("one").await;
         assert_eq!((reader.status.as_str(), reader.text.as_str()), ("failed", "some text"));
         assert_eq!(app.message(&answer).await["error"]["code"], "provider_broke_off");
+        let usage = app.get("/usage").await.json();
+        // "some text" is three tokens, and they were said once.
+        assert_eq!((&usage["total"]["attempts"], &usage["total"]["output_tokens"]), (&json!(2), &json!(3)));
         app.stop().await;
     }
 
@@ -148,5 +151,43 @@ on_both_databases! {
         let asked: Vec<String> = app.upstream.received().iter().map(Received::asked).collect();
         assert_eq!(asked, ["0", "1", "2", "3", "4"]);
         app.stop().await;
+    }
+
+    async fn the_dead_are_rescued_however_long_the_queue_is(kind: Kind) {
+        use sea_orm::{EntityTrait, Set};
+        // Somebody else's request, whose lease has run out, and a queue that never ends by itself.
+        let mut app = TestApp::start_with(kind, Upstream::echo().await, &[]).await;
+        let (_, answer, _) = app.ask("lost").await;
+        app.shut_down().await;
+        let db = app.database.connect().await;
+        let id: entity::MessageId = answer.parse().unwrap();
+        let message = entity::chat_message::Entity::find_by_id(id).one(&db).await.unwrap().unwrap();
+        let upstream = Upstream::start(|_| Script::answer(["slow"]).paced(Duration::from_millis(30))).await;
+        let settings = [("worker.max_running", "1"), ("worker.max_attempts", "1")];
+        let busy = TestApp::start_on(app.database.clone(), upstream, &settings).await;
+        let chats = futures::future::join_all((0..80).map(|_| busy.create_chat())).await;
+        for chat in &chats {
+            busy.send(chat, "go").await;
+        }
+        let lost = entity::chat_message::ActiveModel {
+            id: Set(id),
+            status: Set(entity::chat_message::Status::Pending),
+            ..Default::default()
+        };
+        entity::chat_message::Entity::update(lost).exec(&db).await.unwrap();
+        let request = entity::llm_request::ActiveModel {
+            id: Set(message.request_id.unwrap()),
+            status: Set(entity::llm_request::Status::Running),
+            lease_expires_at: Set(Some(entity::Timestamp(0))),
+            ..Default::default()
+        };
+        entity::llm_request::Entity::update(request).exec(&db).await.unwrap();
+        assert_eq!(busy.read(&answer).await.status, "failed");
+        let left = entity::llm_request::Entity::find().all(&db).await.unwrap();
+        let queued = left.iter().filter(|r| r.status == entity::llm_request::Status::Queued).count();
+        assert!(queued > 0, "the queue was still there");
+        db.close().await.unwrap();
+        busy.stop().await;
+        drop(app);
     }
 }

@@ -15,7 +15,7 @@ use super::{Database, Reader, Upstream, http_client};
 /// Between two polls of the tests' clients: the protocol does not care, and tests are in a hurry.
 const POLL: Duration = Duration::from_millis(15);
 /// What takes longer than this has failed.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(3);
 
 pub struct TestApp {
     app: Option<App>,

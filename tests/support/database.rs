@@ -32,6 +32,13 @@ impl Database {
         Self { url, dir }
     }
 
+    /// In a PostgreSQL server of the test's own.
+    pub async fn create_in(cluster: &postgres::Cluster) -> Self {
+        let url = cluster.create_database().await;
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self { url, dir }
+    }
+
     /// A directory that lives as long as the database.
     pub fn dir(&self) -> PathBuf {
         self.dir.path().to_owned()

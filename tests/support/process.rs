@@ -1,5 +1,6 @@
 //! The real binary, as somebody would start it, with an environment of its own.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -38,6 +39,8 @@ pub struct Server {
     /// The line that it printed.
     pub summary: String,
     pub base: String,
+    /// What a test calls it.
+    pub name: String,
 }
 
 impl Server {
@@ -47,13 +50,29 @@ impl Server {
             .args(["--listen", "127.0.0.1:0"])
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let Some(summary) = lines.next_line().await.unwrap() else {
+        let Some(summary) = first_line(&mut child).await else {
             let mut log = String::new();
             let mut stderr = child.stderr.take().unwrap();
             stderr.read_to_string(&mut log).await.unwrap();
             panic!("the server did not start: {log}");
         };
+        Self::running(child, summary)
+    }
+
+    /// As [`Server::start`], with a log that goes to the end of a file: nobody has to read it for
+    /// the server to go on. None if it did not start.
+    pub async fn try_start(dir: &Path, variables: &[(&str, &str)], log: &Path) -> Option<Self> {
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let mut child = pollen(dir, variables)
+            .args(["--listen", "127.0.0.1:0"])
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let summary = first_line(&mut child).await?;
+        Some(Self::running(child, summary))
+    }
+
+    fn running(child: Child, summary: String) -> Self {
         let address = summary
             .split_whitespace()
             .find(|word| word.starts_with("http://"))
@@ -62,12 +81,29 @@ impl Server {
             child,
             base: address.to_owned(),
             summary,
+            name: String::new(),
         }
     }
 
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
+    }
+
+    pub fn named(self, name: String) -> Self {
+        Self { name, ..self }
+    }
+
+    /// Sends it a signal: `-STOP` halts it where it stands, `-CONT` lets it go on.
+    pub async fn signal(&self, signal: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        // The shell's own `kill`: the program is not on every machine.
+        let kill = Command::new("sh")
+            .args(["-c", "kill \"$0\" \"$1\"", signal, &pid])
+            .status()
+            .await
+            .unwrap();
+        assert!(kill.success());
     }
 
     /// Kills it where it stands.
@@ -77,17 +113,16 @@ impl Server {
 
     /// Asks it to end, and waits; its log.
     pub async fn terminate(mut self, signal: &str) -> (std::process::ExitStatus, String) {
-        let pid = self.child.id().unwrap().to_string();
-        // The shell's own `kill`: the program is not on every machine.
-        let kill = Command::new("sh")
-            .args(["-c", "kill \"$0\" \"$1\"", signal, &pid])
-            .status()
-            .await
-            .unwrap();
-        assert!(kill.success());
+        self.signal(signal).await;
         let mut log = String::new();
         let mut stderr = self.child.stderr.take().unwrap();
         stderr.read_to_string(&mut log).await.unwrap();
         (self.child.wait().await.unwrap(), log)
     }
+}
+
+/// What it prints when it serves. None if it ended before.
+async fn first_line(child: &mut Child) -> Option<String> {
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    lines.next_line().await.unwrap()
 }

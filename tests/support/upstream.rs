@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -149,6 +149,9 @@ pub struct Received {
     pub body: Value,
     /// Cancelled when the client has closed the connection.
     pub gone: CancellationToken,
+    pub begun: Instant,
+    /// When the answer was said to its end, or nobody listened any more.
+    pub over: Arc<OnceLock<Instant>>,
 }
 
 impl Received {
@@ -257,9 +260,11 @@ async fn serve(mut stream: TcpStream, director: Arc<Director>, log: Arc<Mutex<Ve
         head,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
         gone: CancellationToken::new(),
+        begun: Instant::now(),
+        over: Arc::default(),
     };
     let script = director(&request);
-    let gone = request.gone.clone();
+    let (gone, over) = (request.gone.clone(), Arc::clone(&request.over));
     log.lock().unwrap().push(request);
     let (mut reader, mut writer) = stream.into_split();
     let watch = tokio::spawn({
@@ -274,6 +279,7 @@ async fn serve(mut stream: TcpStream, director: Arc<Director>, log: Arc<Mutex<Ve
         () = gone.cancelled() => {}
         _ = play(&script, &mut writer) => {}
     }
+    over.get_or_init(Instant::now);
     watch.abort();
 }
 

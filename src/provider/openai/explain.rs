@@ -16,6 +16,8 @@ use crate::model::failure::FailureCode;
 use crate::model::text::head;
 use crate::provider::{Call, ProviderError};
 
+/// A server that asks for more patience than a week's is not waited for anyhow.
+const MAX_RETRY_AFTER_S: u64 = 604_800;
 /// Characters of a server's own explanation that are passed on.
 const MAX_REASON_CHARS: usize = 300;
 
@@ -176,10 +178,11 @@ impl OpenAi {
 fn retry_after(value: &str) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(u64::min(seconds, MAX_RETRY_AFTER_S)));
     }
     let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now()).unwrap_or_default())
+    let wait = date.duration_since(now()).unwrap_or_default();
+    Some(wait.min(Duration::from_secs(MAX_RETRY_AFTER_S)))
 }
 
 #[expect(
