@@ -56,12 +56,7 @@ impl Chats {
         let now = self.clock.now();
         let sent = self
             .once(once, |tx| async move {
-                let advance = Advance {
-                    messages: 0,
-                    status: None,
-                    now,
-                };
-                let chat = tx.advance_chat(chat, advance).await?;
+                let chat = tx.advance_chat(chat, Advance::touch(now)).await?;
                 let chat = chat.ok_or(AgainError::NotFound)?;
                 let answer = tx.lock_message(id).await?;
                 let answer = answer.ok_or(AgainError::NotFound)?;

@@ -133,12 +133,7 @@ impl Chats {
             ended.await?.ok_or(StoreError::Stale)?;
         }
         let now = self.clock.now();
-        let advance = Advance {
-            messages: 0,
-            status: None,
-            now,
-        };
-        let chat = tx.advance_chat(before.chat_id, advance).await?;
+        let chat = tx.advance_chat(before.chat_id, Advance::touch(now)).await?;
         let chat = chat.ok_or(DeleteMessageError::NotFound)?;
         // Read again under the chat's lock: it may have been taken up meanwhile.
         let message = tx

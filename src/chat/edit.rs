@@ -111,12 +111,7 @@ impl Chats {
                 }
             }
         }
-        let advance = Advance {
-            messages: 0,
-            status: None,
-            now,
-        };
-        let chat = tx.advance_chat(row.chat_id, advance).await?;
+        let chat = tx.advance_chat(row.chat_id, Advance::touch(now)).await?;
         let chat = chat.ok_or(EditError::NotFound)?;
         let message = tx.lock_message(row.id).await?;
         let message = message.ok_or(EditError::NotFound)?;

@@ -267,12 +267,9 @@ impl Chats {
         if !tx.requeue_request((request.id, request.attempt)).await? {
             return Ok(false);
         }
-        let advance = Advance {
-            messages: 0,
-            status: None,
-            now,
-        };
-        let chat = tx.advance_chat(request.chat_id, advance).await?;
+        let chat = tx
+            .advance_chat(request.chat_id, Advance::touch(now))
+            .await?;
         let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
         if let Some(answer) = request.assistant_message_id {
             let edition = Edition::from_stored(request.edition).next();

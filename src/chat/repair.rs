@@ -64,12 +64,10 @@ impl Chats {
         let failure = &interrupted();
         self.store
             .tx(|tx| async move {
-                let advance = Advance {
-                    messages: 0,
-                    status: None,
-                    now,
-                };
-                let Some(chat) = tx.advance_chat(message.chat_id, advance).await? else {
+                let Some(chat) = tx
+                    .advance_chat(message.chat_id, Advance::touch(now))
+                    .await?
+                else {
                     return Ok(false);
                 };
                 let edition = Edition::from_stored(message.edition).next();
@@ -104,12 +102,10 @@ impl Chats {
         let now = self.clock.now();
         self.store
             .tx(|tx| async move {
-                let advance = Advance {
-                    messages: 0,
-                    status: None,
-                    now,
-                };
-                match tx.advance_chat(message.chat_id, advance).await? {
+                match tx
+                    .advance_chat(message.chat_id, Advance::touch(now))
+                    .await?
+                {
                     None => Ok(false),
                     Some(chat) => {
                         tx.end_user_message(message.id, status, chat.revision, now)

@@ -61,12 +61,7 @@ impl Chats {
         let (id, now) = (chat.id(), self.clock.now());
         self.store
             .tx(|tx| async move {
-                let advance = Advance {
-                    messages: 0,
-                    status: None,
-                    now,
-                };
-                if tx.advance_chat(id, advance).await?.is_none() {
+                if tx.advance_chat(id, Advance::touch(now)).await?.is_none() {
                     return Err(UpdateError::ChatGone);
                 }
                 Ok(tx.change_chat(id, change.clone()).await?)

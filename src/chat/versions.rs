@@ -120,12 +120,7 @@ impl Chats {
         let row = row.ok_or(SelectError::NotFound)?;
         let (chat, now) = (row.chat_id, self.clock.now());
         self.once(once, |tx| async move {
-            let advance = Advance {
-                messages: 0,
-                status: None,
-                now,
-            };
-            let chat = tx.advance_chat(chat, advance).await?;
+            let chat = tx.advance_chat(chat, Advance::touch(now)).await?;
             let chat = chat.ok_or(SelectError::NotFound)?;
             let answer = tx.lock_message(id).await?;
             let answer = answer.ok_or(SelectError::NotFound)?;

@@ -22,6 +22,18 @@ pub struct Advance {
     pub now: Timestamp,
 }
 
+impl Advance {
+    /// Something changed that a poller could see, and nothing else.
+    #[must_use]
+    pub fn touch(now: Timestamp) -> Self {
+        Self {
+            messages: 0,
+            status: None,
+            now,
+        }
+    }
+}
+
 /// What of a chat is set anew; none leaves it.
 #[derive(Clone, Debug, Default)]
 pub struct ChatChange {

@@ -223,3 +223,30 @@ async fn a_locked_sqlite_is_waited_for_and_then_told_of() {
         .expect(202);
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_ahead_log_of_sqlite_stays_small() {
+    const CHATS: usize = 300;
+    const WORDS: usize = 30_000;
+    let upstream = Upstream::start(|_| Script::answer(["ok"])).await;
+    let app = TestApp::start(Kind::Sqlite, upstream).await;
+    let words = "x".repeat(WORDS);
+    for _ in 0..CHATS {
+        let body = json!({"message": words});
+        app.post("/chat/create", &body).await.expect(201);
+    }
+    let size = |name: &str| {
+        let file = app.database.dir().join(name);
+        std::fs::metadata(file).unwrap().len()
+    };
+    let (file, log) = (size("pollen.db"), size("pollen.db-wal"));
+    assert!(
+        file + log > (CHATS * WORDS) as u64,
+        "{file} and {log} bytes"
+    );
+    assert!(
+        log < 8 << 20,
+        "{log} bytes of a log that is moved into the file every 4 MiB"
+    );
+    app.stop().await;
+}

@@ -132,4 +132,27 @@ on_both_databases! {
         db.close().await.unwrap();
         app.stop().await;
     }
+
+    async fn the_database_itself_allows_one_running_request_per_chat(kind: Kind) {
+        let mut app = TestApp::start(kind, Upstream::echo().await).await;
+        let (chat, first, _) = app.ask("one").await;
+        let message = app.send(&chat, "two").await;
+        let second = app.answer_to(&chat, &message).await;
+        app.read(&second).await;
+        app.shut_down().await;
+        let db = app.database.connect().await;
+        set_request(&db, &row(&db, &first).await, llm_request::Status::Running).await;
+        let change = llm_request::ActiveModel {
+            id: Set(row(&db, &second).await.request_id.unwrap()),
+            status: Set(llm_request::Status::Running),
+            ..Default::default()
+        };
+        let refused = llm_request::Entity::update(change).exec(&db).await.unwrap_err();
+        let is_duplicate = matches!(refused.sql_err(), Some(sea_orm::SqlErr::UniqueConstraintViolation(_)));
+        assert!(is_duplicate, "{refused}");
+        set_request(&db, &row(&db, &first).await, llm_request::Status::Completed).await;
+        db.close().await.unwrap();
+        app.run().await;
+        app.stop().await;
+    }
 }

@@ -15,11 +15,12 @@ fn busy() -> Script {
 
 on_both_databases! {
     async fn a_call_that_fails_before_the_first_token_is_made_again(kind: Kind) {
-        let scripts = [busy(), Script::stream().cut(), Script::json(429, &json!({})), Script::answer(["at last"])];
-        let app = TestApp::start_with(kind, Upstream::scripted(scripts).await, &[("upstream.max_retries", "3")]).await;
+        let scripts = [busy(), Script::stream().cut(), Script::json(429, &json!({})), Script::json(408, &json!({})),
+            Script::answer(["at last"])];
+        let app = TestApp::start_with(kind, Upstream::scripted(scripts).await, &[("upstream.max_retries", "4")]).await;
         let (_, _, reader) = app.ask("one").await;
         assert_eq!((reader.status.as_str(), reader.text.as_str(), reader.replaced), ("completed", "at last", 0));
-        assert_eq!(app.upstream.received().len(), 4);
+        assert_eq!(app.upstream.received().len(), 5);
         let usage = app.get("/usage").await.json();
         assert_eq!(usage["total"]["attempts"], 1, "retries are calls of one attempt");
         app.stop().await;
