@@ -41,6 +41,7 @@ impl Chats {
         let text = &MessageText::parse(text, self.settings.message_bytes)?;
         for _ in 0..MAX_STALE {
             let row = self.store.message(owner, id).await?;
+            let row = row.filter(|row| row.superseded_at.is_none());
             let row = row.ok_or(EditError::NotFound)?;
             if row.role != Role::User {
                 return Err(EditError::NotYours);

@@ -44,6 +44,7 @@ on_both_databases! {
         assert_eq!(gone, uuids[3..]);
         // Kept, not shown.
         assert_eq!(app.message(&uuids[3]).await["content"], "You said: two");
+        app.put(&format!("/chat/message/{}", uuids[4]), &json!({"message": "three!"})).await.expect(404);
         let versions = app.get(&format!("/chat/message/{}/versions", uuids[2])).await.json();
         let texts: Vec<_> = versions["versions"].as_array().unwrap().iter().map(|v| v["content"].clone()).collect();
         assert_eq!(texts, ["two", "two, please"]);

@@ -264,3 +264,46 @@ async fn enter_twice_sends_once() {
     browser.close().await;
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_can_be_stopped_tried_again_and_regenerated() {
+    let stopped = Script::stream()
+        .say(["half"])
+        .wait(&CancellationToken::new())
+        .finish();
+    let scripts = [stopped, Script::answer(["whole"]), Script::answer(["anew"])];
+    let app = TestApp::start(Kind::Sqlite, Upstream::scripted(scripts).await).await;
+    let browser = Browser::open().await;
+    browser.page.goto(&app.base).await.unwrap();
+    browser.type_into("#message", "Hello\u{E007}").await;
+    assert_eq!(browser.text_of(PENDING).await, "half");
+
+    browser.press("form[action$='/cancel'] button").await;
+    let cancelled = ".message-assistant[data-status=cancelled]";
+    assert_eq!(
+        browser.text_of(&format!("{cancelled} .markdown")).await,
+        "half"
+    );
+    let note = browser.text_of(&format!("{cancelled} .note")).await;
+    assert_eq!(note, "This answer was stopped.");
+    app.upstream.received()[0].gone.cancelled().await;
+
+    browser.press("form[action$='/retry'] button").await;
+    eventually("the second version", async || {
+        (browser.text_of(FINISHED).await == "whole").then_some(())
+    })
+    .await;
+    browser.press("form[action$='/regenerate'] button").await;
+    eventually("the third version", async || {
+        (browser.text_of(FINISHED).await == "anew").then_some(())
+    })
+    .await;
+    assert_eq!(
+        browser.count(".message").await,
+        2,
+        "nothing was added or doubled"
+    );
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.close().await;
+    app.stop().await;
+}

@@ -144,7 +144,7 @@ async fn an_outage_longer_than_the_lease_costs_no_text() {
     let settings = [
         ("database_url", url.as_str()),
         ("database.acquire_timeout_ms", "100"),
-        ("worker.lease_ms", "2000"),
+        ("worker.lease_ms", "4000"),
     ];
     let upstream = Upstream::scripted([script]).await;
     let app = TestApp::start_on(database, upstream, &settings).await;
@@ -155,7 +155,7 @@ async fn an_outage_longer_than_the_lease_costs_no_text() {
     let reader = app.read_until(&answer, "before ").await;
     proxy.cut();
     // Longer than the lease, shorter than two: the leases of all nodes have run out.
-    tokio::time::sleep(Duration::from_millis(2_600)).await;
+    tokio::time::sleep(Duration::from_millis(4_800)).await;
     proxy.mend();
     gate.cancel();
     let reader = app.read_on(&answer, reader).await;

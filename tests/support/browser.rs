@@ -108,6 +108,16 @@ impl Browser {
         element.send_keys(keys).await.unwrap();
     }
 
+    /// Presses a button as soon as it is there. In one go, for the page may replace it at any time.
+    pub async fn press(&self, css: &str) {
+        let script =
+            format!("(button => (button?.click(), !!button))(document.querySelector({css:?}))");
+        eventually(css, async || {
+            (self.evaluate(&script).await == true).then_some(())
+        })
+        .await;
+    }
+
     /// A value that the page computes.
     pub async fn evaluate(&self, script: &str) -> serde_json::Value {
         let script = format!("return {script}");
