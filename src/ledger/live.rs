@@ -1,14 +1,13 @@
 //! The text of a running answer in this node's memory. Polls of it touch no database.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use entity::{ChatId, MessageId, OwnerId, RequestId, Timestamp};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::backlog::Backlog;
 use crate::model::delta::{Delta, Knowledge, delta, opening};
 use crate::model::position::{Edition, Position};
 use crate::model::text::storable;
@@ -327,38 +326,6 @@ impl Drop for Live {
     }
 }
 
-/// Text of all answers that is in memory alone. While the database is away it grows up to its
-/// limit; then no model is listened to until some has been written.
-struct Backlog {
-    limit: usize,
-    bytes: AtomicUsize,
-    written: Notify,
-}
-
-impl Backlog {
-    fn add(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn remove(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.written.notify_waiters();
-    }
-
-    async fn room(&self) {
-        loop {
-            let written = self.written.notified();
-            tokio::pin!(written);
-            // Registered before the look, so that what is written in between is not missed.
-            written.as_mut().enable();
-            if self.bytes.load(Ordering::Relaxed) < self.limit {
-                return;
-            }
-            written.await;
-        }
-    }
-}
-
 /// What a node keeps in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct LedgerLimits {
@@ -380,11 +347,7 @@ impl Ledgers {
     pub fn new(limits: LedgerLimits) -> Self {
         Self {
             limits,
-            backlog: Arc::new(Backlog {
-                limit: limits.unflushed_bytes,
-                bytes: AtomicUsize::new(0),
-                written: Notify::new(),
-            }),
+            backlog: Arc::new(Backlog::new(limits.unflushed_bytes)),
             live: RwLock::default(),
         }
     }

@@ -7,7 +7,7 @@ use entity::{
 use sea_orm::{
     ColumnTrait, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QueryOrder,
     QuerySelect, Select,
-    sea_query::{Expr, ExprTrait, OnConflict, Query},
+    sea_query::{Expr, ExprTrait, Query},
 };
 
 use super::{Store, StoreError, Tx};
@@ -109,21 +109,6 @@ impl Store {
             .expr_as(attempt, "attempt")
             .into_model()
             .one(self.reader())
-            .await?)
-    }
-
-    /// The texts that the message had before, oldest first.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn versions(
-        &self,
-        message: MessageId,
-    ) -> Result<Vec<message_version::Model>, StoreError> {
-        Ok(message_version::Entity::find()
-            .filter(message_version::Column::MessageId.eq(message))
-            .order_by_asc(message_version::Column::Number)
-            .all(self.reader())
             .await?)
     }
 
@@ -444,49 +429,6 @@ impl Tx {
             .exec(self.connection())
             .await?;
         Ok(updated.rows_affected == 1)
-    }
-
-    /// Keeps the text that the message has now as the version that it is.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn keep_version(&self, message: &Model) -> Result<(), StoreError> {
-        let version = message_version::Model {
-            message_id: message.id,
-            number: message.version,
-            chat_id: message.chat_id,
-            status: message.status,
-            content: message.content.clone(),
-            request_id: message.request_id,
-            error_code: message.error_code.clone(),
-            error_message: message.error_message.clone(),
-            completed_at: message.completed_at,
-        };
-        let is_there = OnConflict::columns([
-            message_version::Column::MessageId,
-            message_version::Column::Number,
-        ])
-        .do_nothing()
-        .to_owned();
-        message_version::Entity::insert(version.into_active_model())
-            .on_conflict(is_there)
-            .exec_without_returning(self.connection())
-            .await?;
-        Ok(())
-    }
-
-    /// One of the texts that the message had before.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn version(
-        &self,
-        message: MessageId,
-        number: i64,
-    ) -> Result<Option<message_version::Model>, StoreError> {
-        Ok(message_version::Entity::find_by_id((message, number))
-            .one(self.connection())
-            .await?)
     }
 
     /// Takes messages out of sight and keeps them; those that still wait to be answered will not be.

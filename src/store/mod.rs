@@ -14,6 +14,7 @@ mod messages;
 mod repairs;
 mod requests;
 mod tx;
+mod versions;
 
 use std::time::Duration;
 

@@ -1,0 +1,65 @@
+//! Rows of `message_version`: the texts that a message had before.
+
+use entity::message_version::{Column, Entity, Model};
+use entity::{MessageId, chat_message};
+use sea_orm::{
+    ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, sea_query::OnConflict,
+};
+
+use super::{Store, StoreError, Tx};
+
+impl Store {
+    /// The texts that the message had before, oldest first.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn versions(&self, message: MessageId) -> Result<Vec<Model>, StoreError> {
+        Ok(Entity::find()
+            .filter(Column::MessageId.eq(message))
+            .order_by_asc(Column::Number)
+            .all(self.reader())
+            .await?)
+    }
+}
+
+impl Tx {
+    /// Keeps the text that the message has now as the version that it is.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn keep_version(&self, message: &chat_message::Model) -> Result<(), StoreError> {
+        let version = Model {
+            message_id: message.id,
+            number: message.version,
+            chat_id: message.chat_id,
+            status: message.status,
+            content: message.content.clone(),
+            request_id: message.request_id,
+            error_code: message.error_code.clone(),
+            error_message: message.error_message.clone(),
+            completed_at: message.completed_at,
+        };
+        let is_there = OnConflict::columns([Column::MessageId, Column::Number])
+            .do_nothing()
+            .to_owned();
+        Entity::insert(version.into_active_model())
+            .on_conflict(is_there)
+            .exec_without_returning(self.connection())
+            .await?;
+        Ok(())
+    }
+
+    /// One of the texts that the message had before.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn version(
+        &self,
+        message: MessageId,
+        number: i64,
+    ) -> Result<Option<Model>, StoreError> {
+        Ok(Entity::find_by_id((message, number))
+            .one(self.connection())
+            .await?)
+    }
+}
