@@ -1,6 +1,6 @@
 //! The rows of the crash table in `docs/LLM_REQUEST.md`: the process is ended exactly there, by a
 //! fault point, and another one goes on with what remains. A client is attached throughout, sends
-//! again what was not answered, and checks P1 to P6.
+//! again what was not answered, and checks the rules of polling (the texts are too short for P7).
 
 use sea_orm::{EntityTrait, PaginatorTrait};
 use serde_json::{Value, json};
@@ -132,6 +132,48 @@ impl Scene {
         .await
     }
 
+    /// P5 and P8 to P11, of which the polls so far had no occasion to tell.
+    async fn check_the_rest(&self, server: &Server, messages: &[Value], text: &str) {
+        let (question, answer) = (&messages[0]["uuid"], messages[1]["uuid"].as_str().unwrap());
+        let beyond = self.reader.position + 1_000;
+        let poll = format!("{}/chat/message/{answer}/tokens/{beyond}", server.base);
+        let response = http_client().get(poll).send().await.unwrap();
+        let headers = response.headers().clone();
+        assert!(headers.contains_key("content-length"), "P8: {headers:?}");
+        assert_eq!(headers["cache-control"], "no-store", "P8");
+        let healed: Value = response.json().await.unwrap();
+        assert_eq!(
+            (&healed["append"], &healed["tokens"]),
+            (&json!(false), &json!(text)),
+            "P5"
+        );
+        assert!(healed["poll_after_ms"].is_u64(), "P9: {healed}");
+        let path = format!("/chat/{}/messages", self.chat);
+        let question = question.as_str().unwrap();
+        let after = get(server, &format!("{path}/{question}")).await.unwrap();
+        // What an edit has superseded is told too, as gone.
+        let uuids = |poll: &Value| -> Vec<Value> {
+            let shown = poll["messages"].as_array().unwrap().iter();
+            let shown = shown.filter(|m| m["deleted"] == false);
+            shown.map(|m| m["uuid"].clone()).collect()
+        };
+        assert_eq!(
+            uuids(&after),
+            [json!(answer)],
+            "P10: what comes after the question"
+        );
+        let changed = get(server, &format!("{path}/{answer}?revision=0"))
+            .await
+            .unwrap();
+        let mut all = uuids(&changed);
+        all.sort_by_key(|uuid| *uuid == answer);
+        assert_eq!(
+            all,
+            [json!(question), json!(answer)],
+            "P11: whoever has seen nothing is told all"
+        );
+    }
+
     /// Everything that must hold when it is over.
     async fn check(self, server: Server, text: &str, status: &str) {
         let client = Remote::of(&server.base);
@@ -149,6 +191,7 @@ impl Scene {
             (text, status)
         );
         assert_eq!(messages[1]["content"], text, "P4");
+        self.check_the_rest(&server, messages, text).await;
         let usage = client.get("/usage").await;
         assert!(usage["total"]["attempts"].as_i64().unwrap() >= 1, "{usage}");
         eventually("everything is tidied up", async || {
