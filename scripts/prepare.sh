@@ -19,6 +19,7 @@ need npm npm
 need setpriv util-linux
 need chromium chromium
 need chromedriver chromium-driver
+need redis-server redis-server
 command -v initdb >/dev/null 2>&1 || need '/usr/lib/postgresql/*/bin/initdb' postgresql
 
 if ((${#missing[@]})); then

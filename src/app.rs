@@ -1,5 +1,9 @@
 //! The composition root: puts the rooms together, runs them, and takes them down in order.
 
+mod agents;
+mod metrics;
+mod models;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::chat::{AttemptSettings, ChatSettings, Chats};
-use crate::config::{BrokenChoice, BusyChoice, Config, ProviderChoice};
+use crate::cache::{CacheSettings, OpenError, ResponseCache};
+use crate::chat::{AttemptSettings, ChatSettings, Chats, Rooms};
+use crate::config::{AgentConfig, BrokenChoice, BusyChoice, Config, FullChoice, TierConfig};
 use crate::http::{self, HttpLimits, ServeSettings};
 use crate::ledger::{FlushSettings, Flusher, Follower, LedgerLimits, Ledgers};
+use crate::model::agent::Agent;
+use crate::model::allowance::Tier;
 use crate::model::clock::{Clock, SystemClock};
-use crate::model::usage::Price;
-use crate::provider::{self, Choice, DemoSettings, Provider, Selection, TimeLimits};
+use crate::model::usage::micros;
+use crate::provider::{Catalogue, ConnectError, DEMO_MODEL};
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::worker::{Worker, WorkerSettings};
 
@@ -37,8 +44,13 @@ pub enum StartError {
     },
     #[error("cannot use the database {url}: {source}")]
     Database { url: String, source: StoreError },
-    #[error("cannot make the HTTP client for the models: {0}")]
-    Client(String),
+    #[error("cannot reach the models of the provider {provider:?}: {source}")]
+    Provider {
+        provider: String,
+        source: ConnectError,
+    },
+    #[error("cannot use the response cache: {0}")]
+    Cache(OpenError),
 }
 
 /// A running server.
@@ -51,6 +63,8 @@ pub struct App {
     flusher: Arc<Flusher>,
     /// Requests that change something, also when their clients have gone.
     changes: TaskTracker,
+    /// Asks the providers for their models, which the start does not wait for.
+    listing: Task,
     server: Task,
     worker: Task,
     flushing: Task,
@@ -86,6 +100,7 @@ impl App {
     /// # Errors
     /// If it cannot listen, or the database cannot be used.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let metrics = metrics::recorder();
         let address = config.listen;
         let cannot_listen = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
@@ -107,21 +122,25 @@ impl App {
                 lease: Duration::from_millis(config.worker.lease_ms),
             },
         ));
-        let provider = provider::select(selection(config))
-            .await
-            .map_err(|error| StartError::Client(error.to_string()))?;
-        let model = describe(&*provider);
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let catalogue = Arc::new(models::catalogue(config).await?);
+        for warning in agents::warnings(&config.all_agents, &catalogue) {
+            tracing::warn!("{warning}");
+        }
+        let model = describe(&catalogue);
+        let listed = Arc::clone(&catalogue);
         let follow_interval = Duration::from_millis(config.ledger.follow_interval_ms);
-        let settings = chat_settings(config, provider.name());
-        let chats = Arc::new(Chats::new(
-            Arc::clone(&store),
+        let rooms = Rooms {
+            store: Arc::clone(&store),
             ledgers,
-            Arc::clone(&flusher),
-            Follower::new(Arc::clone(&store), follow_interval),
-            provider,
-            clock,
-            settings,
-        ));
+            flusher: Arc::clone(&flusher),
+            follower: Follower::new(Arc::clone(&store), follow_interval),
+            catalogue,
+            cache: Arc::new(open_cache(config)?),
+        };
+        let chats = Arc::new(Chats::new(rooms, clock, chat_settings(config)));
         let database = config.database_name();
         chats
             .recover()
@@ -148,6 +167,7 @@ impl App {
                 body_bytes: config.limits.body_bytes,
                 body_timeout: Duration::from_millis(config.limits.body_timeout_ms),
             },
+            metrics,
             changes.clone(),
         );
         let settings = ServeSettings {
@@ -164,6 +184,9 @@ impl App {
             store,
             flusher,
             changes,
+            listing: Task::spawn(|stop| async move {
+                let _ = stop.run_until_cancelled(listed.models()).await;
+            }),
             server: Task::spawn(|stop| http::serve(listener, router, settings, stop)),
             worker: Task::spawn(|stop| worker.run(stop)),
             flushing: Task::spawn(|stop| async move { flushing.run(stop).await }),
@@ -202,6 +225,7 @@ impl App {
         self.changes.close();
         self.changes.wait().await;
         self.worker.end().await;
+        self.listing.end().await;
         self.flushing.end().await;
         if let Err(error) = self.flusher.flush_and_release().await {
             tracing::error!(%error, "the last flush failed");
@@ -211,6 +235,8 @@ impl App {
         }
     }
 }
+
+pub use models::{CheckedProvider, check_providers, known_models};
 
 /// Opens and migrates the database.
 ///
@@ -230,21 +256,29 @@ pub async fn open_store(config: &Config) -> Result<Store, StartError> {
         })
 }
 
-fn describe(provider: &dyn Provider) -> String {
-    let (name, model) = (provider.name(), provider.default_model());
-    if name == model {
-        format!("{model} (built in; set OPENAI_API_KEY or start Ollama for a real one)")
+fn open_cache(config: &Config) -> Result<ResponseCache, StartError> {
+    let redis_url = Some(config.redis_url.clone()).filter(|url| !url.expose_secret().is_empty());
+    ResponseCache::open(CacheSettings {
+        memory_bytes: config.cache.memory_bytes,
+        redis_url,
+        timeout: Duration::from_millis(config.cache.timeout_ms),
+    })
+    .map_err(StartError::Cache)
+}
+
+fn describe(catalogue: &Catalogue) -> String {
+    let default = catalogue.default_model();
+    if default.provider == DEMO_MODEL {
+        format!(
+            "{} (built in; set OPENAI_API_KEY or start Ollama for a real one)",
+            default.id
+        )
     } else {
-        format!("{model} ({name})")
+        format!("{} ({})", default.id, default.provider)
     }
 }
 
-fn chat_settings(config: &Config, provider: &str) -> ChatSettings {
-    let provider_limit = match provider {
-        "openai" => config.openai.max_running,
-        "ollama" => config.ollama.max_running,
-        _ => config.demo.max_running,
-    };
+fn chat_settings(config: &Config) -> ChatSettings {
     ChatSettings {
         message_bytes: config.limits.message_bytes,
         on_busy: match config.chat.on_busy {
@@ -260,43 +294,35 @@ fn chat_settings(config: &Config, provider: &str) -> ChatSettings {
             first_token: Duration::from_millis(config.worker.first_token_timeout_ms),
             max_retries: config.upstream.max_retries,
             replaces_broken: config.worker.on_broken_answer == BrokenChoice::Replace,
-            provider_limit: (provider_limit > 0).then_some(provider_limit),
         },
-        prices: config
-            .model
-            .iter()
-            .map(|model| Price {
-                model: model.id.clone(),
-                input: model.price_in,
-                output: model.price_out,
-                cached: model.price_cached,
-            })
-            .collect(),
+        agents: config.all_agents.iter().map(agent).collect(),
+        tiers: config.tier.iter().map(tier).collect(),
+        default_tier: Some(config.default_tier.clone()).filter(|name| !name.is_empty()),
+        summarises: config.context.when_full == FullChoice::Summarise,
     }
 }
 
-fn selection(config: &Config) -> Selection {
-    Selection {
-        choice: match config.default_provider {
-            ProviderChoice::Auto => Choice::Auto,
-            ProviderChoice::OpenAi => Choice::OpenAi,
-            ProviderChoice::Ollama => Choice::Ollama,
-            ProviderChoice::Demo => Choice::Demo,
-        },
-        openai_key: config.openai.api_key.clone(),
-        openai_base_url: config.openai.base_url.clone(),
-        openai_model: config.openai.model.clone(),
-        ollama_base_url: config.ollama.base_url.clone(),
-        ollama_model: config.ollama.model.clone(),
-        demo: DemoSettings {
-            tokens_per_second: config.demo.tokens_per_second,
-            tokens: config.demo.tokens,
-            seed: config.demo.seed,
-        },
-        limits: TimeLimits {
-            connect: Duration::from_millis(config.upstream.connect_timeout_ms),
-            first_byte: Duration::from_millis(config.upstream.first_byte_timeout_ms),
-            stall: Duration::from_millis(config.upstream.stall_timeout_ms),
-        },
+fn agent(config: &AgentConfig) -> Agent {
+    Agent {
+        alias: config.alias.clone(),
+        name: config.name.clone(),
+        description: config.description.clone(),
+        icon: config.icon.clone(),
+        colour: config.colour.clone(),
+        system_prompt: config.system_prompt.clone(),
+        greeting: config.greeting.clone(),
+        model: config.model.clone(),
+        parameters: config.parameters.clone(),
+        suggestions: config.suggestions.clone(),
+    }
+}
+
+fn tier(config: &TierConfig) -> Tier {
+    Tier {
+        name: config.name.clone(),
+        tokens_per_day: config.tokens_per_day.into(),
+        tokens_per_month: config.tokens_per_month.into(),
+        micros_per_day: micros(config.cost_per_day),
+        micros_per_month: micros(config.cost_per_month),
     }
 }

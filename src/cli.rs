@@ -1,6 +1,7 @@
 //! The command line: what can be asked of the binary, and the answers that go to standard output.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
@@ -9,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{App, open_store};
+use crate::app::{App, check_providers, known_models, open_store};
 use crate::config::{self, Config, FileNeed, Layers, LogConfig, LogFormat};
 
 /// What a shell expects of a process that was interrupted: 128 + SIGINT.
@@ -31,6 +32,10 @@ enum Command {
     Serve,
     /// Bring the database's schema up to date and exit
     Migrate,
+    /// List the models that can be used
+    Models,
+    /// Ask each provider for a few words: how long they take, or what is wrong
+    Check,
     /// Print the configuration in force, secrets masked, with the source of each value
     Config,
 }
@@ -107,12 +112,97 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             print(&format!("{} is up to date\n", config.database_name()));
             Ok(())
         }
+        Command::Models => {
+            let config = Config::load(&layers)?;
+            warn(&config);
+            print(&list_models(&config).await?);
+            Ok(())
+        }
+        Command::Check => {
+            let config = Config::load(&layers)?;
+            warn(&config);
+            check(&config).await
+        }
         Command::Serve => {
             let config = Config::load(&layers)?;
             init_log(&config.log)?;
             serve(&config).await
         }
     }
+}
+
+/// A line for each model that somebody of the default tier may use, in columns.
+async fn list_models(config: &Config) -> anyhow::Result<String> {
+    let models = known_models(config).await?;
+    let number = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
+    let mut rows = vec![COLUMNS.map(|(title, _)| title.to_owned())];
+    rows.extend(models.iter().enumerate().map(|(place, model)| {
+        let mark = if place == 0 { " (default)" } else { "" };
+        [
+            format!("{}{mark}", model.id),
+            model.name.clone(),
+            model.provider.clone(),
+            number(model.context_window.map(|tokens| tokens.to_string())),
+            number(model.price.map(|price| price.input.to_string())),
+            number(model.price.map(|price| price.output.to_string())),
+            number(model.tier.clone()),
+        ]
+    }));
+    Ok(aligned(&rows))
+}
+
+/// The columns of the list of models, and which of them are numbers.
+const COLUMNS: [(&str, bool); 7] = [
+    ("ID", false),
+    ("NAME", false),
+    ("PROVIDER", false),
+    ("WINDOW", true),
+    ("PRICE IN", true),
+    ("PRICE OUT", true),
+    ("TIER", false),
+];
+
+/// Rows in columns that are as wide as their widest cell, numbers to the right.
+fn aligned(rows: &[[String; COLUMNS.len()]]) -> String {
+    let cells = |column: usize| rows.iter().map(move |row| row[column].chars().count());
+    let mut out = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = cells(column).max().unwrap_or_default();
+            // Writing to a String cannot fail.
+            let _ = if COLUMNS[column].1 {
+                write!(line, "{cell:>width$}  ")
+            } else {
+                write!(line, "{cell:width$}  ")
+            };
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// A line for each model of each provider; an error if one of them cannot be used.
+async fn check(config: &Config) -> anyhow::Result<()> {
+    let checks = check_providers(config).await?;
+    let mut failed = 0;
+    for check in &checks {
+        let (provider, model) = (&check.provider, &check.model);
+        match &check.outcome {
+            Ok((first, all)) => print(&format!(
+                "ok    {provider} {model}: first token after {} ms, done after {} ms\n",
+                first.as_millis(),
+                all.as_millis()
+            )),
+            Err(reason) => {
+                failed += 1;
+                print(&format!("fail  {provider} {model}: {reason}\n"));
+            }
+        }
+    }
+    anyhow::ensure!(failed == 0, "{failed} of {} cannot be used", checks.len());
+    Ok(())
 }
 
 async fn serve(config: &Config) -> anyhow::Result<()> {
@@ -156,4 +246,15 @@ fn init_log(log: &LogConfig) -> anyhow::Result<()> {
 )]
 fn print(text: &str) {
     print!("{text}");
+}
+
+/// What should be known of the configuration. Commands that do not serve keep no log.
+#[expect(
+    clippy::print_stderr,
+    reason = "warnings are not what was asked for, so they are not on standard output"
+)]
+fn warn(config: &Config) {
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
 }

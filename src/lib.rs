@@ -5,6 +5,7 @@
 //! with `config` at the bottom, handed up in parts.
 
 pub mod app;
+pub mod cache;
 pub mod chat;
 pub mod cli;
 pub mod config;

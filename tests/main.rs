@@ -12,11 +12,14 @@ mod support;
 
 mod api;
 mod browser;
+mod cache;
 mod crash;
 mod docs;
 mod machine;
+mod models;
 mod path;
 mod protocol;
 mod start;
 mod third_party;
 mod tidy;
+mod wire;

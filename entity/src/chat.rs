@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, OwnerId, Timestamp};
+use crate::{ChatId, OwnerId, Parameters, Timestamp};
 
 /// Whose turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ pub enum OnBusy {
 }
 
 #[sea_orm::model]
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel, Serialize, Deserialize)]
 #[sea_orm(table_name = "chat")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -47,6 +47,13 @@ pub struct Model {
     pub status: Status,
     /// What a message does that is sent while an answer is under way; none means the server's default.
     pub on_busy: Option<OnBusy>,
+    /// How the model is asked; none means as its agent, its model or the provider has it.
+    pub parameters: Option<Parameters>,
+    /// What the messages up to `summary_through` said, for a model whose window is full of later ones.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub summary: Option<String>,
+    /// The sequence number of the last message that the summary is of.
+    pub summary_through: Option<i64>,
     /// The sequence number that the next message gets. Handed out only under this row's lock.
     pub next_sequence: i64,
     /// Rises with every change that a poller could see. Handed out only under this row's lock.

@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, MessageId, RequestId, Timestamp};
+use crate::{ChatId, MessageId, Origin, RequestId, Timestamp};
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
@@ -42,11 +42,18 @@ pub struct Model {
     pub status: Status,
     /// The user message that an answer answers.
     pub reply_to: Option<MessageId>,
-    /// The latest LLM request that this message asked for (user) or is written by (assistant).
+    /// The latest LLM request that this message asked for (user) or is written by (assistant). A
+    /// user message without one is a command, which no model ever sees.
     pub request_id: Option<RequestId>,
     /// Final text, UTF-8. Empty while the text is still in the token ledger.
     #[sea_orm(column_type = "Text")]
     pub content: String,
+    /// What the model thought before it answered. Final text, as `content`.
+    #[sea_orm(column_type = "Text")]
+    #[serde(default)]
+    pub reasoning: String,
+    /// Who wrote the text. None on what no model wrote.
+    pub origin: Option<Origin>,
     /// Counts the texts that this message has had, from 0.
     pub edition: i64,
     /// Which of the message's versions the text is, from 1.

@@ -10,7 +10,11 @@ pub mod message_version;
 pub mod token_ledger;
 
 mod ids;
+mod origin;
+mod parameters;
 mod timestamp;
 
 pub use ids::{ChatId, MessageId, OwnerId, RequestId};
+pub use origin::Origin;
+pub use parameters::{Effort, Parameters};
 pub use timestamp::Timestamp;

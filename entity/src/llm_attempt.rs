@@ -18,6 +18,15 @@ pub enum Outcome {
     Replaced,
 }
 
+/// What a look into the response cache found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum CacheLookup {
+    Hit,
+    Miss,
+}
+
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "llm_attempt")]
@@ -46,6 +55,10 @@ pub struct Model {
     pub cached_tokens: i64,
     /// The provider did not report all of the counts; what is missing was estimated from the texts.
     pub estimated: bool,
+    /// Whether the answer was in the response cache; none where nobody looked.
+    pub cache: Option<CacheLookup>,
+    /// Tokens, read and written, that the cache made it unnecessary to pay for.
+    pub saved_tokens: i64,
     /// Millionths of the currency of the configured prices; none where the model has no price.
     pub cost_micros: Option<i64>,
     pub started_at: Timestamp,

@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, MessageId, RequestId, Timestamp};
+use crate::{ChatId, MessageId, Parameters, RequestId, Timestamp};
 
 /// `queued` → `running` → `completed` | `failed` | `cancelled`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
@@ -17,8 +17,24 @@ pub enum Status {
     Cancelled,
 }
 
+/// What a request may have of the response cache.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
+)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum CacheUse {
+    /// An answer that was given before will do, if the model has a cache at all.
+    #[default]
+    Any,
+    /// The answer is to be the model's own; it is kept for others.
+    Fresh,
+    /// The same, and nobody else is to have it.
+    Bypass,
+}
+
 #[sea_orm::model]
-#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
 #[sea_orm(table_name = "llm_request")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
@@ -35,12 +51,17 @@ pub struct Model {
     pub attempt: i64,
     /// The edition of the assistant message that the current attempt writes.
     pub edition: i64,
-    /// What the chat asked for; none means the server's default.
+    /// The model that is to answer, by its name in the catalogue; none means the server's default.
     #[sea_orm(column_type = "Text", nullable)]
     pub model: Option<String>,
-    /// Who answers, known once the request has been claimed.
+    /// Who runs the model; none means the default model's provider.
     #[sea_orm(column_type = "Text", nullable)]
     pub provider: Option<String>,
+    /// How the model is asked, beyond what the chat says.
+    pub parameters: Option<Parameters>,
+    /// Whether the message itself named the model, and not the chat or the server.
+    pub names_model: bool,
+    pub cache_use: CacheUse,
     /// The node that runs the request.
     #[sea_orm(column_type = "Text", nullable)]
     pub lease_owner: Option<String>,

@@ -6,7 +6,7 @@
 use sea_orm::entity::prelude::*;
 
 use crate::chat_message::Status;
-use crate::{MessageId, RequestId, Timestamp};
+use crate::{MessageId, Origin, RequestId, Timestamp};
 
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -21,6 +21,9 @@ pub struct Model {
     pub status: Status,
     #[sea_orm(column_type = "Text")]
     pub content: String,
+    #[sea_orm(column_type = "Text")]
+    pub reasoning: String,
+    pub origin: Option<Origin>,
     /// The request that wrote it.
     pub request_id: Option<RequestId>,
     #[sea_orm(column_type = "Text", nullable)]

@@ -6,7 +6,24 @@
 
 use sea_orm::entity::prelude::*;
 
+use serde::{Deserialize, Serialize};
+
 use crate::RequestId;
+
+/// Which of an answer's two texts a chunk is part of.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, EnumIter, DeriveActiveEnum, Serialize, Deserialize,
+)]
+#[sea_orm(rs_type = "i16", db_type = "SmallInteger")]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// The answer itself.
+    #[sea_orm(num_value = 0)]
+    Text,
+    /// What the model thought before it.
+    #[sea_orm(num_value = 1)]
+    Reasoning,
+}
 
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -17,7 +34,8 @@ pub struct Model {
     pub request_id: RequestId,
     /// The run that wrote this chunk. Chunks of other runs than the request's current one are void.
     pub attempt: i64,
-    /// Bytes of UTF-8 before this chunk in the run's text.
+    pub channel: Channel,
+    /// Bytes of UTF-8 before this chunk in the run's text on this channel.
     pub start_offset: i64,
     #[sea_orm(column_type = "Text")]
     pub text: String,

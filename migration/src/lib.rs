@@ -5,6 +5,7 @@ pub use sea_orm_migration::prelude::*;
 
 mod m20261121_000001_chats;
 mod m20261121_000002_reliability;
+mod m20261121_000003_models;
 
 pub struct Migrator;
 
@@ -14,6 +15,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261121_000001_chats::Migration),
             Box::new(m20261121_000002_reliability::Migration),
+            Box::new(m20261121_000003_models::Migration),
         ]
     }
 }

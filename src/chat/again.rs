@@ -2,10 +2,13 @@
 //! that there is stays as a version; the message goes on in its next edition, so that every
 //! client replaces what it has.
 
+use entity::chat::Model as Chat;
 use entity::chat_message::{Model as Message, Role, Status};
-use entity::{MessageId, OwnerId, RequestId, llm_request};
+use entity::llm_request::CacheUse;
+use entity::{MessageId, OwnerId, Parameters, RequestId, llm_request};
 
-use super::{Chats, Once, OnceError, Sent};
+use super::allowance::Checked;
+use super::{AllowanceError, Chats, ModelError, Once, OnceError, Sent};
 use crate::fault;
 use crate::model::position::Edition;
 use crate::store::{Advance, Rewrite, StoreError, Tx};
@@ -17,6 +20,30 @@ pub enum Again {
     Retry,
     /// Of an answer that is complete.
     Regenerate,
+}
+
+/// What is to be different from what the chat says.
+#[derive(Clone, Debug, Default)]
+pub struct Otherwise {
+    /// Another model.
+    pub model: Option<String>,
+    /// Parameters that go before the chat's.
+    pub parameters: Option<Parameters>,
+    pub cache_use: CacheUse,
+}
+
+impl Otherwise {
+    /// What it does not say, as an earlier request for the same had it said with its message.
+    pub(super) fn or_as(&self, before: Option<&llm_request::Model>) -> Self {
+        let named = before.filter(|before| before.names_model);
+        let named = named.and_then(|before| before.model.clone());
+        let parameters = before.and_then(|before| before.parameters.clone());
+        Self {
+            model: self.model.clone().or(named),
+            parameters: self.parameters.clone().or(parameters),
+            cache_use: self.cache_use,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +61,10 @@ pub enum AgainError {
     #[error("what it answered has been deleted")]
     QuestionGone,
     #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Allowance(#[from] AllowanceError),
+    #[error(transparent)]
     Once(#[from] OnceError),
     #[error("the request could not be stored")]
     Store(#[from] StoreError),
@@ -49,52 +80,86 @@ impl Chats {
         owner: OwnerId,
         id: MessageId,
         again: Again,
+        otherwise: &Otherwise,
         once: Option<&Once>,
     ) -> Result<Sent, AgainError> {
         let row = self.store.message(owner, id).await?;
         let chat = row.ok_or(AgainError::NotFound)?.chat_id;
-        let now = self.clock.now();
+        let allowance = &self.allowance(owner).await?;
         let sent = self
             .once(once, |tx| async move {
+                let now = self.clock.now();
                 let chat = tx.advance_chat(chat, Advance::touch(now)).await?;
                 let chat = chat.ok_or(AgainError::NotFound)?;
-                let answer = tx.lock_message(id).await?;
-                let answer = answer.ok_or(AgainError::NotFound)?;
-                check(&answer, again)?;
-                let question = self.question(&tx, &answer).await?;
-                tx.keep_version(&answer).await?;
-                let request = RequestId::generate();
-                let edition = Edition::from_stored(answer.edition).next().to_stored();
-                let rewrite = Rewrite {
-                    status: Status::Pending,
-                    content: String::new(),
-                    edition,
-                    version: answer.versions + 1,
-                    versions: answer.versions + 1,
-                    request_id: Some(request),
-                    error: None,
-                    completed_at: None,
-                    revision: chat.revision,
-                };
-                if !tx.rewrite_message(&answer, rewrite).await? {
-                    return Err(StoreError::Raced.into());
-                }
-                let model = chat.model;
-                tx.insert_request(llm_request::Model {
-                    assistant_message_id: Some(id),
-                    edition,
-                    ..super::send::new_request(request, &question, model, now)
-                })
-                .await?;
-                let message = tx.message(id).await?;
-                let message = message.ok_or(AgainError::NotFound)?;
+                let asked = (id, again, otherwise);
+                let sent = self.again_in(&tx, &chat, asked, allowance).await?;
                 fault::point("again.before_commit");
-                Ok::<_, AgainError>(Sent { message, request })
+                Ok::<_, AgainError>(sent)
             })
             .await?;
         self.follower.forget(id);
         self.announce();
         Ok(sent)
+    }
+
+    /// The same within a transaction in which the chat has been advanced.
+    pub(super) async fn again_in(
+        &self,
+        tx: &Tx,
+        chat: &Chat,
+        (id, again, otherwise): (MessageId, Again, &Otherwise),
+        allowance: &Checked,
+    ) -> Result<Sent, AgainError> {
+        let answer = tx.lock_message(id).await?;
+        let answer = answer.ok_or(AgainError::NotFound)?;
+        check(&answer, again)?;
+        allowance.clone()?;
+        let question = self.question(tx, &answer).await?;
+        tx.keep_version(&answer).await?;
+        let request = RequestId::generate();
+        let edition = Edition::from_stored(answer.edition).next().to_stored();
+        let before = match answer.request_id {
+            Some(request) => tx.request(request).await?,
+            None => None,
+        };
+        let asked = &otherwise.parameters;
+        let mut otherwise = otherwise.or_as(before.as_ref());
+        if let Some(asked) = asked {
+            let model = otherwise.model.as_ref().or(chat.model.as_ref());
+            self.check_parameters(chat.owner_id, model.map(String::as_str), asked)?;
+        }
+        // Whoever regenerates an answer wants another one.
+        if again == Again::Regenerate && otherwise.cache_use == CacheUse::Any {
+            otherwise.cache_use = CacheUse::Fresh;
+        }
+        let queued = llm_request::Model {
+            assistant_message_id: Some(id),
+            edition,
+            ..self.new_request(request, &question, chat, &otherwise)?
+        };
+        let rewrite = Rewrite {
+            status: Status::Pending,
+            content: String::new(),
+            reasoning: String::new(),
+            origin: Some(super::origin_of(&queued)),
+            edition,
+            version: answer.versions + 1,
+            versions: answer.versions + 1,
+            request_id: Some(request),
+            error: None,
+            completed_at: None,
+            revision: chat.revision,
+        };
+        if !tx.rewrite_message(&answer, rewrite).await? {
+            return Err(StoreError::Raced.into());
+        }
+        tx.insert_request(queued).await?;
+        let message = tx.message(id).await?;
+        let message = message.ok_or(AgainError::NotFound)?;
+        Ok(Sent {
+            message,
+            request: Some(request),
+        })
     }
 
     async fn question(&self, tx: &Tx, answer: &Message) -> Result<Message, AgainError> {
@@ -112,7 +177,7 @@ fn check(answer: &Message, again: Again) -> Result<(), AgainError> {
     if answer.deleted_at.is_some() || answer.superseded_at.is_some() {
         return Err(AgainError::NotFound);
     }
-    if answer.role != Role::Assistant {
+    if answer.role != Role::Assistant || answer.reply_to.is_none() {
         return Err(AgainError::NotAnAnswer);
     }
     match (again, answer.status) {

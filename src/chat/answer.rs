@@ -5,38 +5,50 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use entity::chat_message::Role;
 use entity::llm_request;
+use entity::token_ledger::Channel;
+use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep, timeout_at};
 use tower::retry::budget::Budget;
 
 use super::end::End;
 use super::finish::Written;
+use super::prepare::{PrepareError, Prepared};
+use super::replay::{Asking, Found};
 use super::{Chats, Claimed};
 use crate::fault;
-use crate::ledger::Stop;
+use crate::ledger::{LedgerFull, Stop};
 use crate::model::failure::{Failure, FailureCode};
-use crate::model::history::history;
-use crate::model::usage::estimate_tokens;
-use crate::provider::{Call, Event, ProviderError, Speaker, Turn, Verdict};
-use crate::store::StoreError;
+use crate::provider::{Event, ProviderError, Verdict};
 
 /// Waits before the retries of a call, with jitter: doubled from the first to the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(400);
 const LONGEST_RETRY: Duration = Duration::from_secs(20);
 
 /// How listening to one call of the model ended.
-enum Heard {
+pub(super) enum Heard {
     /// It has finished, and this is why.
     Finished(String),
     /// The stream is over, but the answer was not.
     BrokeOff,
-    /// The answer is longer than an answer may be.
-    Full(Failure),
+    /// There will be no more, and this is what the user is told.
+    Over(Failure),
     Failed(ProviderError),
     /// The first token did not come in time.
     Silence,
+}
+
+impl Heard {
+    pub fn full(full: LedgerFull) -> Self {
+        Self::Over(Failure::new(
+            FailureCode::AnswerTooLong,
+            format!(
+                "The answer grew beyond the limit of {} bytes and was cut.",
+                full.limit
+            ),
+        ))
+    }
 }
 
 impl Chats {
@@ -95,20 +107,52 @@ impl Chats {
         )
     }
 
-    /// Asks the model and writes down what it says. Until the first token has come, a call that
-    /// failed and may succeed later is made again.
+    /// Asks the model, or the cache, and writes down what it says.
     async fn write(&self, claimed: &Claimed) -> Written {
-        let call = match self.call(&claimed.request).await {
-            Ok(call) => call,
-            Err(error) => {
+        let prepared = match self.prepare(claimed).await {
+            Ok(prepared) => prepared,
+            Err(PrepareError::Refused(failure)) => return Written::failed(failure),
+            Err(PrepareError::Store(error)) => {
                 tracing::error!(%error, "the history could not be read");
                 return Written::Broken(internal());
             }
         };
-        let model = call.model.clone();
-        let model = model.unwrap_or_else(|| self.provider.default_model().to_owned());
-        claimed.live.note_call(&model, input_tokens(&call));
+        let (origin, input) = (prepared.origin.clone(), prepared.input_tokens);
+        claimed.live.note_call(origin, input);
+        match self.look_up(claimed, &prepared).await {
+            Found::Answer(Heard::Finished(reason)) => finished(claimed, reason),
+            Found::Answer(Heard::Over(failure)) => Written::failed(failure),
+            Found::Answer(_) => {
+                // Whoever was listened to has gone in the middle of it.
+                Written::Broken(left_alone())
+            }
+            Found::Ask(asking) => {
+                let written = self.ask(claimed, &prepared, asking.as_ref()).await;
+                if let Some(asking) = asking {
+                    match &written {
+                        Written::Ended { end, finish_reason } => {
+                            self.share(claimed, asking, end, finish_reason.as_deref())
+                                .await;
+                        }
+                        // The next attempt asks for all.
+                        Written::Broken(_) => {}
+                    }
+                }
+                written
+            }
+        }
+    }
+
+    /// Asks the model. Until the first token has come, a call that failed and may succeed later is made
+    /// again.
+    async fn ask(
+        &self,
+        claimed: &Claimed,
+        prepared: &Prepared,
+        asking: Option<&Asking>,
+    ) -> Written {
         let first_token_by = Instant::now() + self.settings.attempts.first_token;
+        let name = prepared.route.provider.name();
         let mut waits = ExponentialBuilder::new()
             .with_min_delay(FIRST_RETRY)
             .with_max_delay(LONGEST_RETRY)
@@ -117,11 +161,13 @@ impl Chats {
             .build();
         self.retries.deposit();
         loop {
-            let error = match self.listen(claimed, call.clone(), first_token_by).await {
+            let events = prepared.route.provider.answer(prepared.call.clone());
+            let heard = self.listen(claimed, events, asking, first_token_by);
+            let error = match heard.await {
                 Heard::Finished(reason) => return finished(claimed, reason),
-                Heard::Full(failure) => return Written::failed(failure),
-                Heard::Silence => return Written::failed(self.silence()),
-                Heard::BrokeOff => ProviderError::broke_off(self.provider.name()),
+                Heard::Over(failure) => return Written::failed(failure),
+                Heard::Silence => return Written::failed(self.silence(name)),
+                Heard::BrokeOff => ProviderError::broke_off(name),
                 Heard::Failed(error) => error,
             };
             let Verdict::Retry { after } = error.verdict else {
@@ -130,11 +176,7 @@ impl Chats {
             };
             if !claimed.live.is_empty() {
                 tracing::warn!(%error, "the model failed in the middle of its answer");
-                return if self.settings.attempts.replaces_broken {
-                    Written::Broken(error.failure)
-                } else {
-                    Written::failed(error.failure)
-                };
+                return self.broken(error.failure);
             }
             let wait = waits.next().map(|wait| wait.max(after.unwrap_or_default()));
             match wait {
@@ -150,11 +192,25 @@ impl Chats {
         }
     }
 
-    /// Makes one call and appends what comes.
-    async fn listen(&self, claimed: &Claimed, call: Call, first_token_by: Instant) -> Heard {
+    /// What becomes of an answer that broke off after some of it was shown.
+    fn broken(&self, failure: Failure) -> Written {
+        if self.settings.attempts.replaces_broken {
+            Written::Broken(failure)
+        } else {
+            Written::failed(failure)
+        }
+    }
+
+    /// Listens to one call and appends what comes.
+    async fn listen(
+        &self,
+        claimed: &Claimed,
+        mut events: BoxStream<'static, Result<Event, ProviderError>>,
+        asking: Option<&Asking>,
+        first_token_by: Instant,
+    ) -> Heard {
         let live = &claimed.live;
-        let mut events = self.provider.answer(call);
-        let mut finished = None;
+        let (mut finished, mut tool) = (None, None);
         loop {
             let next = if live.is_empty() && finished.is_none() {
                 match timeout_at(first_token_by, events.next()).await {
@@ -162,88 +218,87 @@ impl Chats {
                     Err(_) => return Heard::Silence,
                 }
             } else {
-                // While the database is away, the text that it does not have yet has a limit.
-                live.room().await;
                 events.next().await
             };
-            match next {
-                Some(Ok(Event::Text(text))) => {
-                    if let Err(full) = live.append(&text, self.clock.now()) {
-                        return Heard::Full(Failure::new(
-                            FailureCode::AnswerTooLong,
-                            format!(
-                                "The answer grew beyond the limit of {} bytes and was cut.",
-                                full.limit
-                            ),
-                        ));
-                    }
-                    fault::point("answer.text");
-                }
-                Some(Ok(Event::Usage(usage))) => live.note_usage(usage),
-                Some(Ok(Event::Finished { reason })) => finished = Some(reason),
+            let event = match next {
+                Some(Ok(event)) => event,
                 Some(Err(error)) => return Heard::Failed(error),
-                None => return finished.map_or(Heard::BrokeOff, Heard::Finished),
+                None => break,
+            };
+            if let Some(asking) = asking {
+                asking.publish(&event);
             }
+            match event {
+                Event::Finished { reason } => finished = Some(reason),
+                Event::ToolCall(call) => tool = tool.or(call.name),
+                event => {
+                    if let Some(heard) = self.take(claimed, event).await {
+                        return heard;
+                    }
+                }
+            }
+        }
+        match (finished, tool) {
+            (None, _) => Heard::BrokeOff,
+            (Some(_), Some(tool)) if live.has_said_nothing() => Heard::Failed(tool_called(&tool)),
+            (Some(reason), _) => Heard::Finished(reason),
         }
     }
 
-    fn silence(&self) -> Failure {
+    /// Takes down one event. Some if the answer is over with it.
+    pub(super) async fn take(&self, claimed: &Claimed, event: Event) -> Option<Heard> {
+        let live = &claimed.live;
+        let (channel, text) = match event {
+            Event::Text(text) => (Channel::Text, text),
+            Event::Reasoning(text) => (Channel::Reasoning, text),
+            Event::Usage(usage) => {
+                live.note_usage(usage);
+                return None;
+            }
+            Event::ToolCall(_) | Event::Finished { .. } => return None,
+        };
+        if let Err(full) = live.append(channel, &text, self.clock.now()) {
+            return Some(Heard::full(full));
+        }
+        fault::point("answer.text");
+        // While the database is away, the text that it does not have yet has a limit.
+        live.room().await;
+        None
+    }
+
+    fn silence(&self, provider: &str) -> Failure {
         Failure::new(
             FailureCode::FirstTokenTimeout,
             format!(
-                "The model's server ({}) said nothing within {} and was given up.",
-                self.provider.name(),
+                "The model's server ({provider}) said nothing within {} and was given up.",
                 spelled(self.settings.attempts.first_token)
             ),
         )
     }
+}
 
-    /// What the model is asked: the history from the database, never from the client.
-    async fn call(&self, request: &llm_request::Model) -> Result<Call, StoreError> {
-        let messages = self.store.all_messages(request.chat_id).await?;
-        let asked = messages
-            .iter()
-            .find(|message| message.id == request.user_message_id)
-            .cloned()
-            .ok_or(StoreError::Missing {
-                what: "user message",
-            })?;
-        let turns = history(messages, &asked)
-            .into_iter()
-            .map(|message| Turn {
-                speaker: match message.role {
-                    Role::System => Speaker::System,
-                    Role::User => Speaker::User,
-                    Role::Assistant | Role::Agent => Speaker::Assistant,
-                },
-                content: message.content,
-            })
-            .collect();
-        Ok(Call {
-            model: request.model.clone(),
-            turns,
-        })
-    }
-
-    /// About how many tokens a request sends to its model.
-    pub(super) async fn estimate_input(
-        &self,
-        request: &llm_request::Model,
-    ) -> Result<i64, StoreError> {
-        match self.call(request).await {
-            Ok(call) => Ok(input_tokens(&call)),
-            Err(StoreError::Missing { .. }) => Ok(0),
-            Err(error) => Err(error),
-        }
+fn tool_called(tool: &str) -> ProviderError {
+    ProviderError {
+        failure: Failure::new(
+            FailureCode::ToolCalled,
+            format!(
+                "The model asked for a tool ({tool:?}) instead of answering, and this server offers none."
+            ),
+        ),
+        verdict: Verdict::Fail,
+        detail: None,
+        is_model_or_address: false,
     }
 }
 
 fn finished(claimed: &Claimed, reason: String) -> Written {
-    let end = if claimed.live.is_empty() {
-        End::Failed(Failure::new(
-            FailureCode::EmptyAnswer,
-            "The model finished without saying anything.",
-        ))
+    let end = if claimed.live.has_said_nothing() {
+        let message = if reason == "length" {
+            "The model used up all its tokens before it said anything. Allow it more (`max_tokens`), or less thinking."
+        } else {
+            "The model finished without saying anything."
+        };
+        End::Failed(Failure::new(FailureCode::EmptyAnswer, message))
     } else {
         End::Completed
     };
@@ -253,18 +308,19 @@ fn finished(claimed: &Claimed, reason: String) -> Written {
     }
 }
 
-fn input_tokens(call: &Call) -> i64 {
-    call.turns
-        .iter()
-        .map(|turn| estimate_tokens(&turn.content))
-        .sum()
-}
-
 /// A node has died, or was cut off, while it wrote.
 pub(super) fn interrupted() -> Failure {
     Failure::new(
         FailureCode::Interrupted,
         "The server stopped while it was writing this answer. What it had written was kept.",
+    )
+}
+
+/// Somebody else was getting the same answer, and was stopped.
+fn left_alone() -> Failure {
+    Failure::new(
+        FailureCode::Interrupted,
+        "The same question was being answered elsewhere, and that was stopped in the middle. Try again.",
     )
 }
 

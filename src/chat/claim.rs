@@ -37,8 +37,8 @@ impl Chats {
                 lease,
                 now,
                 deadline_at: now.plus_ms(i64::try_from(deadline).unwrap_or(i64::MAX)),
-                provider: self.provider.name().to_owned(),
-                provider_limit: self.settings.attempts.provider_limit,
+                default_provider: self.catalogue.default_model().provider.clone(),
+                provider_limits: self.catalogue.limits(),
             };
             match self.try_claim(&claim).await {
                 // Another node has just claimed a request of the same chat: take the next one.
@@ -114,6 +114,8 @@ async fn begin(
         reply_to: Some(question),
         request_id: Some(request.id),
         content: String::new(),
+        reasoning: String::new(),
+        origin: Some(super::origin_of(request)),
         edition: request.edition,
         version: 1,
         versions: 1,

@@ -2,14 +2,18 @@
 //! create whose answer was lost can be repeated: the same UUID is the same chat.
 
 use entity::chat::{Model as Chat, OnBusy, Status};
-use entity::{ChatId, OwnerId};
+use entity::llm_request::CacheUse;
+use entity::{ChatId, OwnerId, Parameters};
 use serde::{Deserialize, Serialize};
 
-use super::send::{Question, Sent, queue_message};
-use super::{Chats, Once, OnceError};
+use super::allowance::Checked;
+use super::command::Order;
+use super::send::{Question, Sent};
+use super::{AgentError, AllowanceError, Chats, ModelError, Once, OnceError, Otherwise};
 use crate::fault;
-use crate::model::text::{AgentAlias, MessageText, ModelName, TextError, Title};
-use crate::store::{StoreError, Tx};
+use crate::model::command::{self, Parsed};
+use crate::model::text::{MessageText, ModelName, TextError, Title};
+use crate::store::{ChatChange, StoreError, Tx};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
@@ -20,8 +24,10 @@ pub struct NewChat {
     pub model: Option<String>,
     /// What happens to messages that are sent while an answer is under way; none: as configured.
     pub on_busy: Option<OnBusy>,
+    pub parameters: Option<Parameters>,
     /// A first message, to be answered.
     pub message: Option<String>,
+    pub cache_use: CacheUse,
 }
 
 /// The chat as it now is, and its first message if it came with one.
@@ -37,6 +43,10 @@ pub enum CreateError {
     Text(#[from] TextError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    #[error(transparent)]
+    Allowance(#[from] AllowanceError),
     /// Somebody else's chat has this UUID, or one that began with other words.
     #[error("this UUID is taken; choose another one")]
     UuidTaken,
@@ -57,45 +67,71 @@ impl Chats {
         new: NewChat,
         once: Option<&Once>,
     ) -> Result<Created, CreateError> {
-        let message = new
-            .message
-            .map(|text| MessageText::parse(text, self.settings.message_bytes))
-            .transpose()?;
-        let title = match (new.title, &message) {
-            (Some(title), _) => Title::parse(&title)?,
-            (None, Some(message)) => message.derive_title(),
-            (None, None) => Title::of_new_chat(),
+        let first = match new.message {
+            Some(text) => Some(self.first_words(owner, text).await?),
+            None => None,
         };
-        let agent = new.agent.as_deref().map(AgentAlias::parse).transpose()?;
+        let allowance = &self.allowance(owner).await?;
+        let title = match (new.title, &first) {
+            (Some(title), _) => Title::parse(&title)?,
+            (None, Some(First::Question(message))) => message.derive_title(),
+            (None, _) => Title::of_new_chat(),
+        };
+        let agent = match new.agent.as_deref() {
+            Some(alias) => Some(self.agent(alias)?),
+            None => None,
+        };
         let model = new
             .model
             .as_deref()
-            .map(|name| self.known_model(name))
+            .map(|name| self.known_model(owner, name))
             .transpose()?;
+        let parameters = new.parameters.filter(|some| *some != Parameters::default());
         let now = self.clock.now();
         let chat = &Chat {
             id: new.id.unwrap_or_else(ChatId::generate),
             owner_id: owner,
             title: title.into_string(),
-            agent: agent.map(AgentAlias::into_string),
+            agent: None,
             model: model.map(ModelName::into_string),
             status: Status::WaitingForUser,
             on_busy: new.on_busy,
+            parameters,
+            summary: None,
+            summary_through: None,
             next_sequence: 1,
             revision: 1,
             created_at: now,
             updated_at: now,
         };
-        let message = message.as_ref();
+        let otherwise = &Otherwise {
+            cache_use: new.cache_use,
+            ..Otherwise::default()
+        };
+        let first = &first;
         let created = self
             .once(once, |tx| async move {
                 if !tx.insert_chat(chat.clone()).await? {
-                    return existing(&tx, chat, message).await;
+                    return self
+                        .existing(&tx, chat, first.as_ref(), otherwise, allowance)
+                        .await;
                 }
-                let first = match message {
-                    Some(text) => queue_message(&tx, &first_question(chat, text)).await?,
-                    None => None,
-                };
+                if let Some(agent) = agent {
+                    self.adopt(&tx, chat, agent).await?;
+                    // A model that is named goes before the agent's.
+                    let change = ChatChange {
+                        model: chat.model.clone(),
+                        ..ChatChange::default()
+                    };
+                    tx.change_chat(chat.id, change).await?;
+                }
+                if let Some(parameters) = &chat.parameters {
+                    let stored = tx.chat(chat.id).await?;
+                    let model = stored.and_then(|chat| chat.model);
+                    self.check_parameters(owner, model.as_deref(), parameters)?;
+                }
+                let first = self.say_first(&tx, chat, first.as_ref(), otherwise, allowance);
+                let first = first.await?;
                 fault::point("create.before_commit");
                 let chat = tx.chat(chat.id).await?;
                 let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
@@ -108,60 +144,95 @@ impl Chats {
         Ok(created)
     }
 
-    pub(super) fn known_model(&self, name: &str) -> Result<ModelName, ModelError> {
-        let model = ModelName::parse(name)?;
-        if self.provider.accepts(model.as_str()) {
-            return Ok(model);
-        }
-        Err(ModelError::Unknown {
-            model: model.into_string(),
-            known: self.provider.default_model().to_owned(),
+    async fn first_words(&self, owner: OwnerId, text: String) -> Result<First, CreateError> {
+        let text = MessageText::parse(text, self.settings.message_bytes)?;
+        Ok(match command::parse(text.as_str()) {
+            Parsed::Message(words) => {
+                First::Question(MessageText::parse(words, self.settings.message_bytes)?)
+            }
+            order => First::Command(text, self.order(owner, order).await?),
         })
+    }
+
+    async fn say_first(
+        &self,
+        tx: &Tx,
+        chat: &Chat,
+        first: Option<&First>,
+        otherwise: &Otherwise,
+        allowance: &Checked,
+    ) -> Result<Option<Sent>, CreateError> {
+        match first {
+            None => Ok(None),
+            Some(First::Question(text)) => {
+                allowance.clone()?;
+                let question = first_question(chat, text, otherwise);
+                self.queue_message(tx, &question).await
+            }
+            Some(First::Command(text, order)) => {
+                let question = first_question(chat, text, otherwise);
+                Ok(Some(self.carry_out(tx, &question, order, &[]).await?))
+            }
+        }
+    }
+
+    /// The chat that a repeated create finds, as the same call left it. If the chat has no message
+    /// yet, the call's is its first one.
+    async fn existing(
+        &self,
+        tx: &Tx,
+        wanted: &Chat,
+        first: Option<&First>,
+        otherwise: &Otherwise,
+        allowance: &Checked,
+    ) -> Result<Created, CreateError> {
+        // Locked, so that two such calls at once send one message.
+        let found = tx.lock_chat(wanted.id).await?;
+        let chat = found
+            .filter(|chat| chat.owner_id == wanted.owner_id)
+            .ok_or(CreateError::UuidTaken)?;
+        let first = match (first, tx.first_message(chat.id).await?) {
+            (None, _) => None,
+            (Some(_), None) => {
+                self.say_first(tx, wanted, first, otherwise, allowance)
+                    .await?
+            }
+            (Some(first), Some(message)) if message.content == first.text() => Some(Sent {
+                request: message.request_id,
+                message,
+            }),
+            (Some(_), Some(_)) => return Err(CreateError::UuidTaken),
+        };
+        let chat = tx.chat(chat.id).await?;
+        let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
+        Ok(Created { chat, first })
     }
 }
 
-fn first_question<'a>(chat: &Chat, text: &'a MessageText) -> Question<'a> {
+/// What a chat is created with.
+enum First {
+    Question(MessageText),
+    Command(MessageText, Order),
+}
+
+impl First {
+    fn text(&self) -> &str {
+        match self {
+            Self::Question(text) | Self::Command(text, _) => text.as_str(),
+        }
+    }
+}
+
+fn first_question<'a>(
+    chat: &Chat,
+    text: &'a MessageText,
+    otherwise: &'a Otherwise,
+) -> Question<'a> {
     Question {
         chat: chat.id,
         id: None,
         text,
+        otherwise,
         now: chat.created_at,
     }
-}
-
-/// Why a chat cannot be given a model.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ModelError {
-    #[error(transparent)]
-    Text(#[from] TextError),
-    #[error("the model {model:?} is not known; {known:?} is")]
-    Unknown { model: String, known: String },
-}
-
-/// The chat that a repeated create finds, as the same call left it. If the chat has no message
-/// yet, the call's is its first one.
-async fn existing(
-    tx: &Tx,
-    wanted: &Chat,
-    message: Option<&MessageText>,
-) -> Result<Created, CreateError> {
-    // Locked, so that two such calls at once send one message.
-    let found = tx.lock_chat(wanted.id).await?;
-    let chat = found
-        .filter(|chat| chat.owner_id == wanted.owner_id)
-        .ok_or(CreateError::UuidTaken)?;
-    let first = match (message, tx.first_message(chat.id).await?) {
-        (None, _) => None,
-        (Some(text), None) => queue_message(tx, &first_question(wanted, text)).await?,
-        (Some(text), Some(first)) => match first.request_id {
-            Some(request) if first.content == text.as_str() => Some(Sent {
-                message: first,
-                request,
-            }),
-            _ => return Err(CreateError::UuidTaken),
-        },
-    };
-    let chat = tx.chat(chat.id).await?;
-    let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
-    Ok(Created { chat, first })
 }

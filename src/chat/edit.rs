@@ -2,12 +2,11 @@
 //! its new words, what followed it is superseded (kept, not shown), and it is asked again.
 
 use entity::chat_message::{Model as Message, Role, Status};
-use entity::llm_request::Model as Request;
+use entity::llm_request::{CacheUse, Model as Request};
 use entity::{MessageId, OwnerId, RequestId, chat};
 
 use super::end::{Cut, End};
-use super::send::{Sent, new_request};
-use super::{Chats, MAX_STALE};
+use super::{AllowanceError, Chats, MAX_STALE, ModelError, Otherwise, Sent};
 use crate::fault;
 use crate::model::history::followers;
 use crate::model::position::Edition;
@@ -20,8 +19,14 @@ pub enum EditError {
     NotFound,
     #[error("only messages of your own can be edited")]
     NotYours,
+    #[error("a command cannot be edited; send another one")]
+    IsCommand,
     #[error(transparent)]
     Text(#[from] TextError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Allowance(#[from] AllowanceError),
     #[error("the message could not be stored")]
     Store(#[from] StoreError),
 }
@@ -37,6 +42,7 @@ impl Chats {
         owner: OwnerId,
         id: MessageId,
         text: String,
+        cache_use: CacheUse,
     ) -> Result<Sent, EditError> {
         let text = &MessageText::parse(text, self.settings.message_bytes)?;
         for _ in 0..MAX_STALE {
@@ -46,9 +52,14 @@ impl Chats {
             if row.role != Role::User {
                 return Err(EditError::NotYours);
             }
+            if row.request_id.is_none() {
+                return Err(EditError::IsCommand);
+            }
             if let Some(request) = unchanged(&row, text) {
-                let message = row;
-                return Ok(Sent { message, request });
+                return Ok(Sent {
+                    message: row,
+                    request: Some(request),
+                });
             }
             let active = self.store.active_requests(row.chat_id).await?;
             let mut cuts = Vec::new();
@@ -59,10 +70,13 @@ impl Chats {
                 }
             }
             let (cuts_here, row) = (&cuts, &row);
+            let allowance = &self.allowance(owner).await?;
             let edited = self
                 .store
                 .tx(|tx| async move {
-                    let sent = self.edit_in(&tx, row, cuts_here, text).await?;
+                    allowance.clone()?;
+                    let sent = self.edit_in(&tx, row, cuts_here, text, cache_use);
+                    let sent = sent.await?;
                     fault::point("edit.before_commit");
                     Ok::<_, EditError>(sent)
                 })
@@ -91,6 +105,7 @@ impl Chats {
         row: &Message,
         cuts: &[Cut],
         text: &MessageText,
+        cache_use: CacheUse,
     ) -> Result<Edited, EditError> {
         let now = self.clock.now();
         let mut active = tx.lock_active_requests(row.chat_id).await?;
@@ -137,12 +152,24 @@ impl Chats {
         };
         self.reword(tx, &message, &chat, request, text).await?;
         if has_cut {
-            tx.insert_request(new_request(request, &message, chat.model, now))
-                .await?;
+            let before = match row.request_id {
+                Some(before) => tx.request(before).await?,
+                None => None,
+            };
+            let otherwise = Otherwise {
+                cache_use,
+                ..Otherwise::default()
+            };
+            let otherwise = otherwise.or_as(before.as_ref());
+            let queued = self.new_request(request, &message, &chat, &otherwise)?;
+            tx.insert_request(queued).await?;
         }
         let message = tx.message(row.id).await?;
         let message = message.ok_or(EditError::NotFound)?;
-        let sent = Sent { message, request };
+        let sent = Sent {
+            message,
+            request: Some(request),
+        };
         Ok(Edited { sent, has_cut })
     }
 
@@ -159,6 +186,8 @@ impl Chats {
         let rewrite = Rewrite {
             status: Status::Pending,
             content: text.as_str().to_owned(),
+            reasoning: String::new(),
+            origin: None,
             edition: Edition::from_stored(message.edition).next().to_stored(),
             version: versions,
             versions,

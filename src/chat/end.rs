@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use entity::llm_attempt::{Model as Attempt, Outcome};
-use entity::{Timestamp, chat, chat_message, llm_request};
+use entity::llm_attempt::{CacheLookup, Model as Attempt, Outcome};
+use entity::{Origin, Timestamp, chat, chat_message, llm_request};
+use metrics::counter;
 
 use super::Chats;
 use crate::ledger::{Live, Sealed, Stop};
@@ -13,7 +14,7 @@ use crate::model::failure::{Failure, FailureCode};
 use crate::model::position::Edition;
 use crate::model::text::storable;
 use crate::model::usage::{Usage, estimate_tokens};
-use crate::store::{Advance, Finish, RequestEnd, StoreError, Tx};
+use crate::store::{Advance, Finish, LedgerTexts, RequestEnd, StoreError, Tx};
 
 /// How an answer comes to its end.
 #[derive(Clone, Debug)]
@@ -61,8 +62,12 @@ impl End {
 /// What the model did for an attempt.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Spent {
-    pub model: Option<String>,
+    /// Who was asked; none where nobody on this node knows.
+    pub origin: Option<Origin>,
     pub usage: Usage,
+    /// What a summary of earlier messages took besides.
+    pub extra: Usage,
+    pub cache: Option<CacheLookup>,
     /// About how many tokens the model was sent, and how many it has said in this attempt.
     pub input_estimate: i64,
     pub output_estimate: i64,
@@ -73,12 +78,48 @@ pub(super) struct Spent {
 impl Spent {
     pub fn of(sealed: &Sealed) -> Self {
         Self {
-            model: sealed.model.clone(),
+            origin: sealed.origin.clone(),
             usage: sealed.usage,
+            extra: sealed.extra,
+            cache: sealed.cache,
             input_estimate: sealed.input_estimate,
-            output_estimate: estimate_tokens(&sealed.text),
+            output_estimate: estimate_tokens(&sealed.text) + estimate_tokens(&sealed.reasoning),
             first_token_at: sealed.first_token_at,
             finish_reason: None,
+        }
+    }
+
+    fn is_hit(&self) -> bool {
+        self.cache == Some(CacheLookup::Hit)
+    }
+
+    /// Tokens in and out, as reported or else as estimated.
+    fn tokens(&self) -> (i64, i64) {
+        let Usage {
+            input_tokens,
+            output_tokens,
+            ..
+        } = self.usage;
+        (
+            input_tokens.unwrap_or(self.input_estimate),
+            output_tokens.unwrap_or(self.output_estimate),
+        )
+    }
+
+    /// Counts what the response cache did, once it is stored.
+    pub fn measure(&self) {
+        let Some(found) = self.cache else {
+            return;
+        };
+        let result = match found {
+            CacheLookup::Hit => "hit",
+            CacheLookup::Miss => "miss",
+        };
+        counter!("pollen_cache_lookups_total", "result" => result).increment(1);
+        if self.is_hit() {
+            let (input, output) = self.tokens();
+            let saved = u64::try_from(input.saturating_add(output)).unwrap_or(0);
+            counter!("pollen_cache_saved_tokens_total").increment(saved);
         }
     }
 }
@@ -87,8 +128,8 @@ impl Spent {
 #[derive(Clone, Debug)]
 pub(super) struct Ending {
     pub end: End,
-    pub text: String,
-    /// The edition that the text is.
+    pub texts: LedgerTexts,
+    /// The edition that the texts are.
     pub edition: Edition,
     pub spent: Spent,
 }
@@ -98,7 +139,7 @@ pub(super) struct Ending {
 /// nothing has happened, as far as its owner knows; the next flush knows better.
 pub(super) struct Cut {
     pub request: llm_request::Model,
-    text: String,
+    texts: LedgerTexts,
     edition: Edition,
     spent: Spent,
     live: Option<Arc<Live>>,
@@ -108,7 +149,7 @@ impl Cut {
     pub fn ending(&self, end: End) -> Ending {
         Ending {
             end,
-            text: self.text.clone(),
+            texts: self.texts.clone(),
             edition: self.edition,
             spent: self.spent.clone(),
         }
@@ -124,6 +165,7 @@ impl Cut {
         if let Some(message) = self.request.assistant_message_id {
             chats.follower.forget(message);
         }
+        self.spent.measure();
         chats.flusher.finished(self.request.id);
         chats.announce();
     }
@@ -152,7 +194,10 @@ impl Chats {
         let sealed = sealed.unwrap_or_default();
         let mut cut = Cut {
             spent: Spent::of(&sealed),
-            text: sealed.text,
+            texts: LedgerTexts {
+                text: sealed.text,
+                reasoning: sealed.reasoning,
+            },
             edition,
             live,
             request,
@@ -162,13 +207,18 @@ impl Chats {
             // lived in the other node's memory alone. A new edition tells such a client to
             // replace what it has.
             let kept = self.store.last_ledger_text(cut.request.id).await?;
-            let (attempt, text) = kept.unwrap_or_default();
-            if attempt == cut.request.attempt {
-                cut.spent.output_estimate = estimate_tokens(&text);
+            let (attempt, texts) = kept.unwrap_or_default();
+            if cut.live.is_none() && attempt == cut.request.attempt {
+                cut.spent.output_estimate =
+                    estimate_tokens(&texts.text) + estimate_tokens(&texts.reasoning);
             }
-            cut.text = text;
-            cut.edition = edition.next();
-            cut.spent.input_estimate = self.estimate_input(&cut.request).await?;
+            if cut.live.is_none() || cut.texts.are_less_than(&texts) {
+                cut.texts = texts;
+                cut.edition = edition.next();
+            }
+            if cut.live.is_none() {
+                cut.spent.input_estimate = self.estimate_input(&cut.request).await?;
+            }
         }
         Ok(cut)
     }
@@ -184,7 +234,7 @@ impl Chats {
         let now = self.clock.now();
         let Ending {
             end,
-            text,
+            texts,
             edition,
             spent,
         } = ending;
@@ -216,7 +266,12 @@ impl Chats {
         let is_ended = if let Some(answer) = request.assistant_message_id {
             let finish = Finish {
                 status: end.message_status(),
-                content: text,
+                content: texts.text,
+                reasoning: texts.reasoning,
+                origin: spent.origin.clone().map(|origin| Origin {
+                    finish_reason: attempt.finish_reason.clone(),
+                    ..origin
+                }),
                 edition: edition.to_stored(),
                 error: end.error(),
                 revision: chat.revision,
@@ -309,11 +364,14 @@ impl Chats {
         now: Timestamp,
     ) -> Attempt {
         let usage = spent.usage;
-        let model = spent
-            .model
-            .clone()
+        let asked = spent
+            .origin
+            .as_ref()
+            .and_then(|origin| origin.model.clone());
+        let model = asked
             .or_else(|| request.model.clone())
-            .unwrap_or_else(|| self.provider.default_model().to_owned());
+            .unwrap_or_else(|| self.catalogue.default_model().id.clone());
+        let is_hit = spent.is_hit();
         let is_reported = usage.input_tokens.is_some() && usage.output_tokens.is_some();
         // A call that its provider refused costs nothing; of one that was cut off nobody knows.
         let is_refused = error
@@ -323,20 +381,19 @@ impl Chats {
             && is_refused
             && spent.output_estimate == 0
             && usage == Usage::default();
-        let (input, output) = if is_nothing {
-            (0, 0)
+        let (input, output) = if is_nothing { (0, 0) } else { spent.tokens() };
+        // What the cache had was paid for when it was made.
+        let (input, output, saved) = if is_hit {
+            (0, 0, input.saturating_add(output))
         } else {
-            (
-                usage.input_tokens.unwrap_or(spent.input_estimate),
-                usage.output_tokens.unwrap_or(spent.output_estimate),
-            )
+            (input, output, 0)
         };
-        let cached = usage.cached_tokens.unwrap_or(0);
-        let price = self
-            .settings
-            .prices
-            .iter()
-            .find(|price| price.model == model);
+        let input = input.saturating_add(spent.extra.input_tokens.unwrap_or(0));
+        let output = output.saturating_add(spent.extra.output_tokens.unwrap_or(0));
+        let of_this = |count: Option<i64>| count.filter(|_| !is_hit).unwrap_or(0);
+        let cached = of_this(usage.cached_tokens);
+        let route = self.catalogue.resolve(Some(&model)).ok();
+        let price = route.and_then(|route| route.spec.price);
         Attempt {
             request_id: request.id,
             attempt: request.attempt,
@@ -353,9 +410,11 @@ impl Chats {
             error_code: error.map(|(code, _)| code),
             input_tokens: input,
             output_tokens: output,
-            reasoning_tokens: usage.reasoning_tokens.unwrap_or(0),
+            reasoning_tokens: of_this(usage.reasoning_tokens),
             cached_tokens: cached,
-            estimated: !is_reported && !is_nothing,
+            estimated: !is_reported && !is_nothing && !is_hit,
+            cache: spent.cache,
+            saved_tokens: saved,
             cost_micros: price.map(|price| price.cost_micros(input, cached, output)),
             started_at: request.started_at.unwrap_or(now),
             first_token_at: spent.first_token_at,

@@ -8,7 +8,7 @@ use crate::fault;
 use crate::ledger::Stop;
 use crate::model::failure::Failure;
 use crate::model::position::Edition;
-use crate::store::StoreError;
+use crate::store::{LedgerTexts, StoreError};
 
 /// Waits between the tries to store an answer: doubled from the first to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -95,7 +95,10 @@ impl Chats {
         let sealed = live.seal_whole();
         let spent = &Spent::of(&sealed);
         let mut edition = Edition::from_stored(request.edition);
-        let mut text = sealed.text;
+        let mut texts = LedgerTexts {
+            text: sealed.text,
+            reasoning: sealed.reasoning,
+        };
         let stored = match written {
             Written::Broken(failure) if self.has_attempts_left(request) => {
                 // Kept, should the next attempt end before its first word.
@@ -121,16 +124,18 @@ impl Chats {
                     Written::Ended { end, finish_reason } => (end.clone(), finish_reason.clone()),
                     Written::Broken(failure) => (End::Failed(failure.clone()), None),
                 };
-                if text.is_empty() && request.attempt > 0 {
+                if texts.text.is_empty() && request.attempt > 0 {
                     // What an earlier attempt had said is better than nothing.
                     let kept = self.store.last_ledger_text(request.id).await;
                     let kept = kept.inspect_err(|_| live.unseal())?;
-                    text = kept.map(|(_, text)| text).unwrap_or_default();
-                    edition = edition.next();
+                    if let Some((_, kept)) = kept.filter(|(_, kept)| texts.are_less_than(kept)) {
+                        texts = kept;
+                        edition = edition.next();
+                    }
                 }
                 let ending = &Ending {
                     end,
-                    text,
+                    texts,
                     edition,
                     spent: Spent {
                         finish_reason,
@@ -146,6 +151,12 @@ impl Chats {
                     .await
             }
         };
-        stored.inspect_err(|_| live.unseal())
+        stored
+            .inspect(|stored| {
+                if !matches!(stored, Stored::Fenced) {
+                    spent.measure();
+                }
+            })
+            .inspect_err(|_| live.unseal())
     }
 }

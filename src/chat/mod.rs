@@ -5,22 +5,30 @@
 
 mod access;
 mod again;
+mod agents;
+mod allowance;
 mod answer;
 mod cancel;
 mod claim;
+mod command;
 mod create;
 mod delete;
 mod edit;
 mod end;
+mod export;
 mod finish;
 mod list;
+mod models;
 mod once;
 mod poll_messages;
 mod poll_tokens;
+mod prepare;
 mod read;
 mod repair;
+mod replay;
 mod rescue;
 mod send;
+mod summary;
 mod update;
 mod usage;
 mod versions;
@@ -29,26 +37,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entity::chat::OnBusy;
+use entity::{Origin, llm_request};
 use tokio::sync::Notify;
 use tower::retry::budget::TpsBudget;
 
+use crate::cache::{Flights, ResponseCache};
 use crate::ledger::{Flusher, Follower, Ledgers};
+use crate::model::agent::Agent;
+use crate::model::allowance::Tier;
 use crate::model::clock::Clock;
-use crate::model::usage::Price;
-use crate::provider::Provider;
+use crate::provider::Catalogue;
 use crate::store::Store;
 
 pub use access::{AccessError, OwnedChat};
-pub use again::{Again, AgainError};
+pub use again::{Again, AgainError, Otherwise};
+pub use agents::AgentError;
+pub use allowance::{AllowanceError, Limits};
 pub use cancel::{CancelError, Cancelled};
 pub use claim::Claimed;
-pub use create::{CreateError, Created, ModelError, NewChat};
+pub use create::{CreateError, Created, NewChat};
 pub use delete::{DeleteChatError, DeleteMessageError};
 pub use edit::EditError;
+pub use export::{Export, ExportError, ExportFormat};
 pub use list::{ChatList, ListError, ListedChat, PageCursor};
+pub use models::{ModelError, ModelOffer};
 pub use once::{Once, OnceError};
 pub use poll_messages::{MESSAGES_PER_PAGE, MessagesError, MessagesPoll};
-pub use poll_tokens::{TokensError, TokensPoll};
+pub use poll_tokens::{Cursors, TokensError, TokensPoll};
 pub use read::{MessageError, MessageRead};
 pub use rescue::Abandoned;
 pub use send::{NewMessage, SendError, Sent};
@@ -69,16 +84,28 @@ const RETRY_SHARE: f32 = 0.2;
 
 /// Everything that the use cases work with.
 pub struct Chats {
-    pub(crate) store: Arc<Store>,
-    pub(crate) ledgers: Arc<Ledgers>,
-    pub(crate) flusher: Arc<Flusher>,
-    pub(crate) follower: Follower,
-    pub(crate) provider: Arc<dyn Provider>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) settings: ChatSettings,
-    pub(crate) wake: Notify,
+    store: Arc<Store>,
+    ledgers: Arc<Ledgers>,
+    flusher: Arc<Flusher>,
+    follower: Follower,
+    catalogue: Arc<Catalogue>,
+    cache: Arc<ResponseCache>,
+    clock: Arc<dyn Clock>,
+    settings: ChatSettings,
+    wake: Notify,
     in_flight: once::InFlight,
+    flights: Flights<replay::Told>,
     retries: TpsBudget,
+}
+
+/// The rooms below.
+pub struct Rooms {
+    pub store: Arc<Store>,
+    pub ledgers: Arc<Ledgers>,
+    pub flusher: Arc<Flusher>,
+    pub follower: Follower,
+    pub catalogue: Arc<Catalogue>,
+    pub cache: Arc<ResponseCache>,
 }
 
 /// How chats are treated.
@@ -92,7 +119,14 @@ pub struct ChatSettings {
     /// How long an idempotency key is remembered.
     pub idempotency_ttl: Duration,
     pub attempts: AttemptSettings,
-    pub prices: Vec<Price>,
+    /// Personas, in the order in which they are shown.
+    pub agents: Vec<Agent>,
+    /// The lowest first.
+    pub tiers: Vec<Tier>,
+    /// The tier of everybody who has no other one. None: no limits, and all models.
+    pub default_tier: Option<String>,
+    /// What does not fit the model's window is summarised, not just left out.
+    pub summarises: bool,
 }
 
 /// What holds for chats that do not say otherwise.
@@ -115,31 +149,23 @@ pub struct AttemptSettings {
     pub max_retries: usize,
     /// Begin another attempt when the provider breaks off after tokens were shown.
     pub replaces_broken: bool,
-    /// Requests that the provider may run at once, on all nodes together.
-    pub provider_limit: Option<u32>,
 }
 
 impl Chats {
     #[must_use]
-    pub fn new(
-        store: Arc<Store>,
-        ledgers: Arc<Ledgers>,
-        flusher: Arc<Flusher>,
-        follower: Follower,
-        provider: Arc<dyn Provider>,
-        clock: Arc<dyn Clock>,
-        settings: ChatSettings,
-    ) -> Self {
+    pub fn new(rooms: Rooms, clock: Arc<dyn Clock>, settings: ChatSettings) -> Self {
         Self {
-            store,
-            ledgers,
-            flusher,
-            follower,
-            provider,
+            store: rooms.store,
+            ledgers: rooms.ledgers,
+            flusher: rooms.flusher,
+            follower: rooms.follower,
+            catalogue: rooms.catalogue,
+            cache: rooms.cache,
             clock,
             settings,
             wake: Notify::new(),
             in_flight: once::InFlight::default(),
+            flights: Flights::default(),
             retries: TpsBudget::new(RETRY_WINDOW, RETRIES_PER_SECOND, RETRY_SHARE),
         }
     }
@@ -152,17 +178,11 @@ impl Chats {
         self.store.ping().await
     }
 
-    /// The model that answers in chats that name none.
-    #[must_use]
-    pub fn default_model(&self) -> &str {
-        self.provider.default_model()
-    }
-
     /// What holds for chats that do not say otherwise.
     #[must_use]
     pub fn defaults(&self) -> ChatDefaults<'_> {
         ChatDefaults {
-            model: self.provider.default_model(),
+            model: &self.catalogue.default_model().id,
             on_busy: self.settings.on_busy,
         }
     }
@@ -174,7 +194,7 @@ impl Chats {
     }
 
     /// Tells the worker that there may be a request to claim.
-    pub(crate) fn announce(&self) {
+    fn announce(&self) {
         self.wake.notify_one();
     }
 
@@ -187,5 +207,14 @@ impl Chats {
     /// Stops all answers where they are, without ending them: this node goes away.
     pub fn abandon_answers(&self) {
         self.ledgers.stop_all(crate::ledger::Stop::Abandon);
+    }
+}
+
+/// What is known of where an answer will come from before it is there.
+fn origin_of(request: &llm_request::Model) -> Origin {
+    Origin {
+        model: request.model.clone(),
+        provider: request.provider.clone(),
+        ..Origin::default()
     }
 }

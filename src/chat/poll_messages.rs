@@ -95,7 +95,7 @@ impl Chats {
         let mut left = MAX_DELTA_BYTES;
         for row in changed.messages {
             let read = self.read_row(row, &live, left).await?;
-            left = left.saturating_sub(read.content.len());
+            left = left.saturating_sub(read.len());
             poll.changed.push(read);
         }
         for row in new.messages {
@@ -107,7 +107,7 @@ impl Chats {
                 poll.has_more = true;
                 break;
             }
-            left = left.saturating_sub(read.content.len());
+            left = left.saturating_sub(read.len());
             poll.cursor = Some(read.row.id);
             poll.new.push(read);
         }

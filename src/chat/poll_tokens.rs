@@ -1,11 +1,14 @@
-//! The token poll: the text of one message since a position.
+//! The token poll: the text of one message since a position, and if the client wants it what the
+//! model thought before it, which has positions of its own.
 
 use entity::chat_message::{Model as Message, Status};
+use entity::token_ledger::Channel;
 use entity::{MessageId, OwnerId};
 
 use super::Chats;
 use super::read::is_written;
-use crate::model::delta::{Delta, Knowledge, delta};
+use crate::ledger::Live;
+use crate::model::delta::{Delta, Knowledge, MAX_DELTA_BYTES, delta};
 use crate::model::hint::Activity;
 use crate::model::position::{Edition, Position};
 use crate::store::StoreError;
@@ -15,10 +18,37 @@ use crate::store::StoreError;
 pub struct TokensPoll {
     pub message: MessageId,
     pub delta: Delta,
-    /// Terminal only when `delta` reaches the end of the text: a client that stops at a terminal
+    /// What the model thought, if that was asked for.
+    pub reasoning: Option<Delta>,
+    /// Terminal only when the deltas reach the end of the texts: a client that stops at a terminal
     /// status has it all.
     pub status: Status,
     pub activity: Activity,
+}
+
+/// Where a client has read to.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursors {
+    pub text: Position,
+    /// None: the client does not want to know what the model thinks.
+    pub reasoning: Option<Position>,
+}
+
+impl Cursors {
+    fn edition(&self) -> Edition {
+        let reasoning = self.reasoning.map(Position::edition).unwrap_or_default();
+        self.text.edition().max(reasoning)
+    }
+
+    /// What is new on both channels, the answer first: one poll carries only so much (P7).
+    fn read(&self, read: impl Fn(Channel, Position, usize) -> Delta) -> (Delta, Option<Delta>) {
+        let text = read(Channel::Text, self.text, MAX_DELTA_BYTES);
+        let left = MAX_DELTA_BYTES - text.tokens.len();
+        let reasoning = self
+            .reasoning
+            .map(|position| read(Channel::Reasoning, position, left));
+        (text, reasoning)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +60,8 @@ pub enum TokensError {
 }
 
 impl Chats {
-    /// The text of the message since `position`. Answers that this node writes are read from
-    /// memory, and no database is touched.
+    /// The texts of the message since the client's positions. Answers that this node writes are read
+    /// from memory, and no database is touched.
     ///
     /// # Errors
     /// If there is no such message of the owner's, or the database fails.
@@ -39,56 +69,85 @@ impl Chats {
         &self,
         owner: OwnerId,
         id: MessageId,
-        position: Position,
+        cursors: Cursors,
     ) -> Result<TokensPoll, TokensError> {
         let live = self.ledgers.get(id).filter(|live| live.ids.owner == owner);
+        let from_memory = |live: &Live| {
+            let read = |channel, position, limit| live.read(channel, position, limit);
+            pending(id, cursors.read(read))
+        };
         if let Some(live) = &live
             // A client that holds a later edition has it from another node, and this node's
             // memory may be a fenced attempt's: the database knows.
-            && position.edition() <= live.ids.edition
+            && cursors.edition() <= live.ids.edition
         {
-            return Ok(pending(id, live.read(position)));
+            return Ok(from_memory(live));
         }
         let seen = self.follower.read(id).await?;
         let seen = seen.filter(|seen| seen.owner == owner);
         let seen = seen.ok_or(TokensError::NotFound)?;
-        if !is_written(&seen.message) {
-            return Ok(stored(&seen.message, position));
-        }
         let edition = Edition::from_stored(seen.message.edition);
-        if let Some(live) = live.filter(|live| live.ids.edition == edition) {
-            return Ok(pending(id, live.read(position)));
+        if !is_written(&seen.message) {
+            let row = &seen.message;
+            let texts = (row.content.as_str(), row.reasoning.as_str());
+            let read = cursors.read(reader(edition, texts, Knowledge::Whole));
+            return Ok(stored(row, read));
         }
-        let delta = delta(position, edition, &seen.text, Knowledge::Following);
-        Ok(pending(id, delta))
+        if let Some(live) = live.filter(|live| live.ids.edition == edition) {
+            return Ok(from_memory(&live));
+        }
+        let texts = (seen.texts.text.as_str(), seen.texts.reasoning.as_str());
+        let read = cursors.read(reader(edition, texts, Knowledge::Following));
+        Ok(pending(id, read))
     }
 }
 
-fn pending(message: MessageId, delta: Delta) -> TokensPoll {
+fn reader(
+    edition: Edition,
+    (text, reasoning): (&str, &str),
+    knowledge: Knowledge,
+) -> impl Fn(Channel, Position, usize) -> Delta {
+    move |channel, position, limit| {
+        let text = match channel {
+            Channel::Text => text,
+            Channel::Reasoning => reasoning,
+        };
+        delta(position, edition, text, knowledge, limit)
+    }
+}
+
+fn is_at_end((text, reasoning): &(Delta, Option<Delta>)) -> bool {
+    text.at_end && reasoning.as_ref().is_none_or(|delta| delta.at_end)
+}
+
+fn pending(message: MessageId, read: (Delta, Option<Delta>)) -> TokensPoll {
+    let activity = if is_at_end(&read) {
+        Activity::Flowing
+    } else {
+        Activity::More
+    };
+    let (delta, reasoning) = read;
     TokensPoll {
         message,
-        activity: if delta.at_end {
-            Activity::Flowing
-        } else {
-            Activity::More
-        },
         delta,
+        reasoning,
         status: Status::Pending,
+        activity,
     }
 }
 
-fn stored(row: &Message, position: Position) -> TokensPoll {
-    let edition = Edition::from_stored(row.edition);
-    let delta = delta(position, edition, &row.content, Knowledge::Whole);
-    let (status, activity) = match (delta.at_end, row.status) {
+fn stored(row: &Message, read: (Delta, Option<Delta>)) -> TokensPoll {
+    let (status, activity) = match (is_at_end(&read), row.status) {
         (false, _) => (Status::Pending, Activity::More),
         // A user message that waits to be answered: its text is all there.
         (true, Status::Pending) => (Status::Pending, Activity::Flowing),
         (true, ended) => (ended, Activity::Idle),
     };
+    let (delta, reasoning) = read;
     TokensPoll {
         message: row.id,
         delta,
+        reasoning,
         status,
         activity,
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use entity::chat_message::{Model as Message, Status};
+use entity::token_ledger::Channel;
 use entity::{MessageId, OwnerId};
 use serde::{Deserialize, Serialize};
 
@@ -23,19 +24,29 @@ pub struct MessageRead {
     pub content: String,
     /// Where a poll for the rest goes on from.
     pub position: Position,
-    /// `content` is all that is known of the text.
+    /// What the model thought so far, or its beginning, and where a poll for the rest goes on from.
+    #[serde(default)]
+    pub reasoning: String,
+    #[serde(default)]
+    pub reasoning_position: Position,
+    /// `content` and `reasoning` are all that is known of the texts.
     pub is_whole: bool,
-    /// The text is finished and longer than `content`.
+    /// The texts are finished and longer than `content` and `reasoning`.
     pub truncated: bool,
     pub error: Option<Failure>,
 }
 
 impl MessageRead {
-    pub(super) fn new(mut row: Message, opening: Delta) -> Self {
+    /// `opening`: of the text, and of what the model thought.
+    pub(super) fn new(mut row: Message, (opening, thoughts): (Delta, Delta)) -> Self {
         row.content.clear();
+        row.reasoning.clear();
+        let is_whole = opening.at_end && thoughts.at_end;
         Self {
-            is_whole: opening.at_end,
-            truncated: !opening.at_end && !is_written(&row),
+            is_whole,
+            truncated: !is_whole && !is_written(&row),
+            reasoning: thoughts.tokens,
+            reasoning_position: thoughts.position,
             error: Failure::from_stored(row.error_code.as_deref(), row.error_message.as_deref()),
             content: opening.tokens,
             position: opening.position,
@@ -46,9 +57,21 @@ impl MessageRead {
     /// A finished message, or one of the user's, whose text is in its row.
     pub(crate) fn stored(row: Message, limit: usize) -> Self {
         let edition = Edition::from_stored(row.edition);
-        let opening = opening(edition, &row.content, limit);
-        Self::new(row, opening)
+        let openings = openings(edition, &row.content, &row.reasoning, limit);
+        Self::new(row, openings)
     }
+
+    /// Bytes of text that it carries.
+    pub(super) fn len(&self) -> usize {
+        self.content.len() + self.reasoning.len()
+    }
+}
+
+/// The beginnings of both texts, at most `limit` bytes of them together: the answer goes first.
+fn openings(edition: Edition, text: &str, reasoning: &str, limit: usize) -> (Delta, Delta) {
+    let text = opening(edition, text, limit);
+    let left = limit.saturating_sub(text.tokens.len());
+    (text, opening(edition, reasoning, left))
 }
 
 /// Whether the text is still being written: a message of the user's has all of its own.
@@ -95,7 +118,10 @@ impl Chats {
         let edition = Edition::from_stored(row.edition);
         let is_this = |live: &&Arc<Live>| live.ids.message == row.id && live.ids.edition == edition;
         if let Some(live) = live.iter().find(is_this) {
-            return Ok(MessageRead::new(row, live.opening(limit)));
+            let text = live.opening(Channel::Text, limit);
+            let left = limit.saturating_sub(text.tokens.len());
+            let thoughts = live.opening(Channel::Reasoning, left);
+            return Ok(MessageRead::new(row, (text, thoughts)));
         }
         let Some(seen) = self.follower.read(row.id).await? else {
             return Ok(MessageRead::stored(row, limit));
@@ -104,12 +130,14 @@ impl Chats {
             return Ok(MessageRead::stored(seen.message.clone(), limit));
         }
         // What was seen a moment ago may be an edition behind this row.
-        let text = if seen.message.edition == row.edition {
-            seen.text.as_str()
+        let (text, reasoning) = if seen.message.edition == row.edition {
+            (seen.texts.text.as_str(), seen.texts.reasoning.as_str())
         } else {
-            ""
+            ("", "")
         };
-        let opening = opening(edition, text, limit);
-        Ok(MessageRead::new(row, opening))
+        Ok(MessageRead::new(
+            row,
+            openings(edition, text, reasoning, limit),
+        ))
     }
 }

@@ -59,7 +59,7 @@ impl Chats {
             Some(request) => self.store.last_ledger_text(request).await?,
             None => None,
         };
-        let text = &kept.map(|(_, text)| text).unwrap_or_default();
+        let texts = &kept.map(|(_, texts)| texts).unwrap_or_default();
         let now = self.clock.now();
         let failure = &interrupted();
         self.store
@@ -73,7 +73,9 @@ impl Chats {
                 let edition = Edition::from_stored(message.edition).next();
                 let rewrite = Rewrite {
                     status: Status::Failed,
-                    content: text.clone(),
+                    content: texts.text.clone(),
+                    reasoning: texts.reasoning.clone(),
+                    origin: message.origin.clone(),
                     edition: edition.to_stored(),
                     version: message.version,
                     versions: message.versions,

@@ -3,15 +3,17 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use entity::chat::OnBusy;
+use entity::chat::{Model as Chat, OnBusy};
 use entity::chat_message::{Model as Message, Role, Status};
 use entity::{ChatId, MessageId, RequestId, Timestamp, llm_request};
 use serde::{Deserialize, Serialize};
 
+use super::agents::finished_message;
 use super::end::{Cut, End};
-use super::{Chats, MAX_STALE, Once, OnceError, OwnedChat};
+use super::{AllowanceError, Chats, MAX_STALE, ModelError, Once, OnceError, Otherwise, OwnedChat};
 use crate::fault;
-use crate::model::text::{MessageText, TextError, Title};
+use crate::model::command::{self, Parsed};
+use crate::model::text::{MessageText, ModelName, TextError, Title};
 use crate::store::{Advance, ChatChange, StoreError, Tx};
 
 /// What is sent.
@@ -22,6 +24,8 @@ pub struct NewMessage {
     pub text: String,
     /// None: as the chat says, or else the configuration.
     pub on_busy: Option<OnBusy>,
+    /// Who answers this message, and how they are asked.
+    pub otherwise: Otherwise,
 }
 
 /// A message that waits to be answered, and the request that will answer it; or an answer that
@@ -29,13 +33,18 @@ pub struct NewMessage {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Sent {
     pub message: Message,
-    pub request: RequestId,
+    /// None for a command, which has been carried out already.
+    pub request: Option<RequestId>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
     #[error(transparent)]
     Text(#[from] TextError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Allowance(#[from] AllowanceError),
     /// The chat was deleted while the message was on its way.
     #[error("the chat is gone")]
     ChatGone,
@@ -63,10 +72,15 @@ impl Chats {
         new: NewMessage,
         once: Option<&Once>,
     ) -> Result<Sent, SendError> {
-        let text = &MessageText::parse(new.text, self.settings.message_bytes)?;
+        let text = MessageText::parse(new.text, self.settings.message_bytes)?;
+        let text = &match command::parse(text.as_str()) {
+            Parsed::Message(words) => MessageText::parse(words, self.settings.message_bytes)?,
+            order => return self.send_command(chat, new.id, &text, order, once).await,
+        };
         let on_busy = new.on_busy.or(chat.row().on_busy);
         let on_busy = on_busy.unwrap_or(self.settings.on_busy);
         let is_instead = matches!(on_busy, OnBusy::Interrupt | OnBusy::Rollback);
+        let allowance = &self.allowance(chat.row().owner_id).await?;
         for _ in 0..MAX_STALE {
             let under_way = if is_instead {
                 self.store.active_requests(chat.id()).await?
@@ -81,6 +95,7 @@ impl Chats {
                 chat: chat.id(),
                 id: new.id,
                 text,
+                otherwise: &new.otherwise,
                 now: self.clock.now(),
             };
             let (cut_here, has_cut) = (cut.as_ref(), &AtomicBool::new(false));
@@ -91,6 +106,7 @@ impl Chats {
                     if let Some(known) = known(&tx, question).await? {
                         return Ok(known);
                     }
+                    allowance.clone()?;
                     if let Some(cut) = cut_here {
                         self.stop_in(&tx, cut, on_busy).await?;
                         has_cut.store(true, Ordering::Relaxed);
@@ -102,7 +118,7 @@ impl Chats {
                             expect_waiting(&tx, chat.id(), waiting).await?;
                         }
                     }
-                    let sent = queue_message(&tx, question).await?;
+                    let sent = self.queue_message::<SendError>(&tx, question).await?;
                     fault::point("send.before_commit");
                     sent.ok_or(SendError::ChatGone)
                 })
@@ -174,27 +190,26 @@ pub(super) struct Question<'a> {
     pub chat: ChatId,
     pub id: Option<MessageId>,
     pub text: &'a MessageText,
+    pub otherwise: &'a Otherwise,
     pub now: Timestamp,
 }
 
 /// The message that this same send has stored before.
-async fn known(tx: &Tx, question: &Question<'_>) -> Result<Option<Sent>, SendError> {
+pub(super) async fn known(tx: &Tx, question: &Question<'_>) -> Result<Option<Sent>, SendError> {
     let Some(id) = question.id else {
         return Ok(None);
     };
     let Some(message) = tx.message(id).await? else {
         return Ok(None);
     };
-    match message.request_id {
-        Some(request) if message.chat_id == question.chat && message.role == Role::User => {
-            if message.content == question.text.as_str() {
-                Ok(Some(Sent { message, request }))
-            } else {
-                Err(OnceError::OtherBody.into())
-            }
-        }
-        _ => Err(SendError::UuidTaken),
+    if message.chat_id != question.chat || message.role != Role::User {
+        return Err(SendError::UuidTaken);
     }
+    if message.content != question.text.as_str() {
+        return Err(OnceError::OtherBody.into());
+    }
+    let request = message.request_id;
+    Ok(Some(Sent { message, request }))
 }
 
 async fn refuse_if_busy(tx: &Tx, chat: ChatId) -> Result<(), SendError> {
@@ -207,92 +222,100 @@ async fn refuse_if_busy(tx: &Tx, chat: ChatId) -> Result<(), SendError> {
     }
 }
 
-/// Writes a user message and its request. None if the chat is gone.
-pub(super) async fn queue_message(
-    tx: &Tx,
-    question: &Question<'_>,
-) -> Result<Option<Sent>, StoreError> {
-    let (text, now) = (question.text, question.now);
-    let advance = Advance {
-        messages: 1,
-        status: None,
-        now,
-    };
-    let Some(chat) = tx.advance_chat(question.chat, advance).await? else {
-        return Ok(None);
-    };
-    if let Some(id) = question.id
-        && tx.message(id).await?.is_some()
+impl Chats {
+    /// Writes a user message and its request. None if the chat is gone.
+    pub(super) async fn queue_message<E>(
+        &self,
+        tx: &Tx,
+        question: &Question<'_>,
+    ) -> Result<Option<Sent>, E>
+    where
+        E: From<StoreError> + From<ModelError>,
     {
-        // The same send was faster by the chat's lock: it is found when this is run again.
-        return Err(StoreError::Raced);
-    }
-    let sequence = chat.next_sequence - 1;
-    let is_first = sequence == 1;
-    if is_first && chat.title == Title::of_new_chat().into_string() {
-        let title = Some(text.derive_title().into_string());
-        let change = ChatChange {
-            title,
-            ..ChatChange::default()
+        let (text, now) = (question.text, question.now);
+        let advance = Advance {
+            messages: 1,
+            status: None,
+            now,
         };
-        tx.change_chat(chat.id, change).await?;
+        let Some(chat) = tx.advance_chat(question.chat, advance).await? else {
+            return Ok(None);
+        };
+        if let Some(id) = question.id
+            && tx.message(id).await?.is_some()
+        {
+            // The same send was faster by the chat's lock: it is found when this is run again.
+            return Err(StoreError::Raced.into());
+        }
+        if chat.title == Title::of_new_chat().into_string() && !tx.has_question(chat.id).await? {
+            let title = Some(text.derive_title().into_string());
+            let change = ChatChange {
+                title,
+                ..ChatChange::default()
+            };
+            tx.change_chat(chat.id, change).await?;
+        }
+        let request = RequestId::generate();
+        let message = Message {
+            id: question.id.unwrap_or_else(MessageId::generate),
+            status: Status::Pending,
+            request_id: Some(request),
+            completed_at: None,
+            ..finished_message(&chat, Role::User, text.as_str(), now)
+        };
+        tx.insert_message(message.clone()).await?;
+        if let Some(parameters) = &question.otherwise.parameters {
+            let model = question.otherwise.model.as_ref().or(chat.model.as_ref());
+            self.check_parameters(chat.owner_id, model.map(String::as_str), parameters)?;
+        }
+        let queued = self.new_request(request, &message, &chat, question.otherwise)?;
+        tx.insert_request(queued).await?;
+        Ok(Some(Sent {
+            message,
+            request: Some(request),
+        }))
     }
-    let request = RequestId::generate();
-    let message = Message {
-        id: question.id.unwrap_or_else(MessageId::generate),
-        chat_id: chat.id,
-        sequence,
-        revision: chat.revision,
-        role: Role::User,
-        status: Status::Pending,
-        reply_to: None,
-        request_id: Some(request),
-        content: text.as_str().to_owned(),
-        edition: 0,
-        version: 1,
-        versions: 1,
-        error_code: None,
-        error_message: None,
-        created_at: now,
-        completed_at: None,
-        deleted_at: None,
-        superseded_at: None,
-    };
-    tx.insert_message(message.clone()).await?;
-    tx.insert_request(new_request(request, &message, chat.model, now))
-        .await?;
-    Ok(Some(Sent { message, request }))
-}
 
-/// A request that waits to be claimed.
-pub(super) fn new_request(
-    id: RequestId,
-    question: &Message,
-    model: Option<String>,
-    now: Timestamp,
-) -> llm_request::Model {
-    llm_request::Model {
-        id,
-        chat_id: question.chat_id,
-        user_message_id: question.id,
-        sequence: question.sequence,
-        assistant_message_id: None,
-        status: llm_request::Status::Queued,
-        attempt: 0,
-        edition: 0,
-        model,
-        provider: None,
-        lease_owner: None,
-        lease_expires_at: None,
-        finish_reason: None,
-        input_tokens: None,
-        output_tokens: None,
-        error_code: None,
-        error_message: None,
-        created_at: now,
-        started_at: None,
-        deadline_at: None,
-        first_token_at: None,
-        finished_at: None,
+    /// A request that waits to be claimed, for the chat's model and parameters unless another model
+    /// or others are wanted.
+    pub(super) fn new_request(
+        &self,
+        id: RequestId,
+        question: &Message,
+        chat: &Chat,
+        otherwise: &Otherwise,
+    ) -> Result<llm_request::Model, ModelError> {
+        let named = otherwise.model.as_deref().map(ModelName::parse);
+        let named = named.transpose()?;
+        let named = named.as_ref().map(ModelName::as_str);
+        let model = named.or(chat.model.as_deref());
+        let route = self.route(chat.owner_id, model)?;
+        Ok(llm_request::Model {
+            id,
+            chat_id: question.chat_id,
+            user_message_id: question.id,
+            sequence: question.sequence,
+            assistant_message_id: None,
+            status: llm_request::Status::Queued,
+            attempt: 0,
+            edition: 0,
+            model: Some(route.spec.id.clone()),
+            provider: Some(route.spec.provider.clone()),
+            parameters: otherwise.parameters.clone(),
+            names_model: otherwise.model.is_some(),
+            cache_use: otherwise.cache_use,
+            lease_owner: None,
+            lease_expires_at: None,
+            finish_reason: None,
+            input_tokens: None,
+            output_tokens: None,
+            error_code: None,
+            error_message: None,
+            created_at: self.clock.now(),
+            started_at: None,
+            deadline_at: None,
+            first_token_at: None,
+            finished_at: None,
+        })
     }
 }

@@ -1,10 +1,10 @@
-//! Changing a chat's title, model or agent, or what a message does that finds it busy.
+//! Changing a chat's title, model, agent or parameters, or what a message does that finds it busy.
 
+use entity::Parameters;
 use entity::chat::{Model as Chat, OnBusy};
 
-use super::create::ModelError;
-use super::{Chats, OwnedChat};
-use crate::model::text::{AgentAlias, ModelName, TextError, Title};
+use super::{AgentError, Chats, ModelError, OwnedChat};
+use crate::model::text::{ModelName, TextError, Title};
 use crate::store::{Advance, ChatChange, StoreError};
 
 /// What to set; none leaves it.
@@ -14,6 +14,8 @@ pub struct ChatUpdate {
     pub model: Option<String>,
     pub agent: Option<String>,
     pub on_busy: Option<OnBusy>,
+    /// All of them anew; an empty set takes them away.
+    pub parameters: Option<Parameters>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +24,9 @@ pub enum UpdateError {
     Text(#[from] TextError),
     #[error(transparent)]
     Model(#[from] ModelError),
-    #[error("name at least one of `title`, `model`, `agent` and `on_busy`")]
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    #[error("name at least one of `title`, `model`, `agent`, `on_busy` and `parameters`")]
     Nothing,
     #[error("the chat is gone")]
     ChatGone,
@@ -34,35 +38,40 @@ impl Chats {
     /// Sets what is named. A new model answers from the next message on.
     ///
     /// # Errors
-    /// If a value is not valid, none is named, the chat is gone, or the database fails.
+    /// If a value is not valid, none is named, the agent comes too late, the chat is gone, or the database fails.
     pub async fn update(&self, chat: &OwnedChat, update: ChatUpdate) -> Result<Chat, UpdateError> {
+        let owner = chat.row().owner_id;
         let title = update.title.as_deref().map(Title::parse).transpose()?;
-        let agent = update.agent.as_deref().map(AgentAlias::parse).transpose()?;
+        let agent = match update.agent.as_deref() {
+            Some(alias) => Some(self.agent(alias)?),
+            None => None,
+        };
         let model = update
             .model
             .as_deref()
-            .map(|name| self.known_model(name))
+            .map(|name| self.known_model(owner, name))
             .transpose()?;
         let change = &ChatChange {
             title: title.map(Title::into_string),
             model: model.map(ModelName::into_string),
-            agent: agent.map(AgentAlias::into_string),
             on_busy: update.on_busy,
+            parameters: update.parameters,
+            ..ChatChange::default()
         };
-        let is_named = [
-            change.title.is_some(),
-            change.model.is_some(),
-            change.agent.is_some(),
-            change.on_busy.is_some(),
-        ];
-        if !is_named.contains(&true) {
+        if *change == ChatChange::default() && agent.is_none() {
             return Err(UpdateError::Nothing);
         }
         let (id, now) = (chat.id(), self.clock.now());
         self.store
             .tx(|tx| async move {
-                if tx.advance_chat(id, Advance::touch(now)).await?.is_none() {
-                    return Err(UpdateError::ChatGone);
+                let chat = tx.advance_chat(id, Advance::touch(now)).await?;
+                let mut chat = chat.ok_or(UpdateError::ChatGone)?;
+                if let Some(agent) = agent {
+                    chat = self.adopt(&tx, &chat, agent).await?;
+                }
+                let model = change.model.as_deref().or(chat.model.as_deref());
+                if let Some(parameters) = &change.parameters {
+                    self.check_parameters(owner, model, parameters)?;
                 }
                 Ok(tx.change_chat(id, change.clone()).await?)
             })

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use entity::{ChatId, OwnerId, Timestamp};
 
-use super::Chats;
+use super::{Chats, Limits};
+use crate::model::allowance::{Allowance, Measure};
+use crate::model::usage::amount;
 use crate::store::{StoreError, UsageGroup, UsageSum};
 
 /// Rows of a report at most.
@@ -31,6 +33,7 @@ pub struct UsageReport {
     pub to: Timestamp,
     pub rows: Vec<UsageRow>,
     pub total: UsageSum,
+    pub limits: Limits,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +72,9 @@ impl Chats {
         } else {
             HashMap::new()
         };
+        let limits = self.limits(owner).await?;
         Ok(UsageReport {
+            limits,
             group,
             from,
             to,
@@ -80,6 +85,44 @@ impl Chats {
             total,
         })
     }
+}
+
+/// Limits as sentences, one each.
+pub(super) fn spelled(limits: &Limits) -> Vec<String> {
+    let sentence = |allowance: &Allowance| {
+        let (used, limit, unit) = match allowance.measure {
+            Measure::Tokens => (
+                allowance.used.to_string(),
+                allowance.limit.to_string(),
+                "tokens",
+            ),
+            Measure::Money => (
+                format!("{:.4}", amount(allowance.used)),
+                amount(allowance.limit).to_string(),
+                "of cost",
+            ),
+        };
+        format!(
+            "{used} of {limit} {unit} used this {}; it begins anew at {}.",
+            allowance.period.as_str(),
+            allowance
+                .resets_at
+                .to_datetime()
+                .format("%-d %b %Y, %H:%M UTC")
+        )
+    };
+    limits.allowances.iter().map(sentence).collect()
+}
+
+/// What came out of the response cache, as a sentence. None if nothing was looked for there.
+pub(super) fn cache_line(sum: &UsageSum) -> Option<String> {
+    let lookups = sum.cache_hits + sum.cache_misses;
+    (lookups > 0).then(|| {
+        format!(
+            "{} of {lookups} answers came out of the response cache, which saved {} tokens.",
+            sum.cache_hits, sum.saved_tokens
+        )
+    })
 }
 
 fn row(group: UsageGroup, titles: &HashMap<ChatId, String>, sum: UsageSum) -> UsageRow {

@@ -151,6 +151,8 @@ impl Chats {
         let rewrite = Rewrite {
             status: chosen.status,
             content: chosen.content,
+            reasoning: chosen.reasoning,
+            origin: chosen.origin,
             edition: Edition::from_stored(message.edition).next().to_stored(),
             version: chosen.number,
             versions: message.versions,

@@ -2,12 +2,18 @@
 
 use secrecy::ExposeSecret;
 
-use super::{Config, ModelConfig};
+use super::Config;
 
 type Complaint = (&'static str, String);
 
 /// A lease is renewed at a third of it, and a renewal may fail.
 const FLUSHES_PER_LEASE: u64 = 6;
+const HOUR_MS: u64 = 3_600_000;
+const MONTH_MS: u64 = 2_678_400_000;
+const TIMEOUT_BOUNDS_MS: (u64, u64) = (50, HOUR_MS);
+/// 0: there is none.
+const TOTAL_BOUNDS_MS: (u64, u64) = (0, 24 * HOUR_MS);
+const TTL_BOUNDS_MS: (u64, u64) = (1_000, MONTH_MS);
 /// The highest price of a million tokens.
 const MAX_PRICE: f64 = 1_000_000.0;
 
@@ -29,8 +35,23 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
             "a database in memory would be lost with its connection; name a file",
         );
     }
-    check_url("openai.base_url", &config.openai.base_url, Empty::Allowed)?;
-    check_url("ollama.base_url", &config.ollama.base_url, Empty::Refused)?;
+    let remotes = [
+        ("openai.base_url", &config.openai),
+        ("anthropic.base_url", &config.anthropic),
+        ("gemini.base_url", &config.gemini),
+        ("xai.base_url", &config.xai),
+        ("mistral.base_url", &config.mistral),
+        ("deepseek.base_url", &config.deepseek),
+        ("groq.base_url", &config.groq),
+        ("openrouter.base_url", &config.openrouter),
+        ("azure.base_url", &config.azure),
+    ];
+    for (key, remote) in remotes {
+        if !remote.base_url.is_empty() {
+            check_url(key, &remote.base_url)?;
+        }
+    }
+    check_url("ollama.base_url", &config.ollama.base_url)?;
     if !(config.demo.tokens_per_second.is_finite()
         && (0.1..=1_000_000.0).contains(&config.demo.tokens_per_second))
     {
@@ -39,7 +60,9 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
             "expected a number from 0.1 to 1000000",
         );
     }
-    check_prices(&config.model)?;
+    check_providers(config)?;
+    check_models(config)?;
+    check_tiers(config)?;
     for (key, value, least, most) in bounds(config) {
         if value < least || value > most {
             return complain(key, format!("expected a number from {least} to {most}"));
@@ -61,30 +84,95 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
     Ok(())
 }
 
-fn check_prices(models: &[ModelConfig]) -> Result<(), Complaint> {
-    for (place, model) in models.iter().enumerate() {
-        if model.id.trim().is_empty() {
-            return complain("model", "a model's `id` is empty");
+fn check_models(config: &Config) -> Result<(), Complaint> {
+    for (place, model) in config.model.iter().enumerate() {
+        let complain = |reason: String| complain("model", format!("{:?}: {reason}", model.id));
+        if model.id.is_empty() || model.id.contains(char::is_whitespace) {
+            return complain("an `id` is a word without spaces".to_owned());
         }
-        if models[..place].iter().any(|other| other.id == model.id) {
-            return complain("model", format!("{:?} is there twice", model.id));
+        if config.model[..place]
+            .iter()
+            .any(|other| other.id == model.id)
+        {
+            return complain("it is there twice".to_owned());
         }
-        let prices = [
-            Some(model.price_in),
-            Some(model.price_out),
-            model.price_cached,
-        ];
+        let prices = [model.price_in, model.price_out, model.price_cached];
         for price in prices.into_iter().flatten() {
             if !(price.is_finite() && (0.0..=MAX_PRICE).contains(&price)) {
-                return complain(
-                    "model",
-                    format!(
-                        "a price of {:?} is not a number from 0 to {MAX_PRICE}",
-                        model.id
-                    ),
-                );
+                return complain(format!("a price is not a number from 0 to {MAX_PRICE}"));
             }
         }
+        if model.price_in.is_some() != model.price_out.is_some() {
+            return complain("`price_in` and `price_out` go together".to_owned());
+        }
+        if model.context_window == Some(0) || model.max_output == Some(0) {
+            return complain("`context_window` and `max_output` are at least 1".to_owned());
+        }
+        if let Some(reason) = out_of_bounds("cache_ttl_ms", model.cache_ttl_ms, TTL_BOUNDS_MS) {
+            return complain(reason);
+        }
+        let tier = model.tier.as_deref();
+        let is_known = |name: &str| config.tier.iter().any(|tier| tier.name == name);
+        if let Some(tier) = tier.filter(|tier| !config.tier.is_empty() && !is_known(tier)) {
+            return complain(format!("there is no tier {tier:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// The time limits of single providers have the bounds of those that hold for all.
+fn check_providers(config: &Config) -> Result<(), Complaint> {
+    for table in &config.provider {
+        let limits = [
+            ("connect_timeout_ms", table.connect_timeout_ms),
+            ("first_byte_timeout_ms", table.first_byte_timeout_ms),
+            ("stall_timeout_ms", table.stall_timeout_ms),
+        ];
+        let wrong = limits
+            .into_iter()
+            .find_map(|(key, value)| out_of_bounds(key, value, TIMEOUT_BOUNDS_MS))
+            .or_else(|| {
+                let total = table.total_timeout_ms;
+                out_of_bounds("total_timeout_ms", total, TOTAL_BOUNDS_MS)
+            });
+        if let Some(reason) = wrong {
+            return complain("provider", format!("{:?}: {reason}", table.name));
+        }
+    }
+    Ok(())
+}
+
+/// What to say of a number that is too small or too large.
+fn out_of_bounds(key: &str, value: Option<u64>, (least, most): (u64, u64)) -> Option<String> {
+    let value = value?;
+    (value < least || value > most)
+        .then(|| format!("`{key}` = {value}: expected a number from {least} to {most}"))
+}
+
+fn check_tiers(config: &Config) -> Result<(), Complaint> {
+    for (place, tier) in config.tier.iter().enumerate() {
+        if tier.name.is_empty() {
+            return complain("tier", "a tier's `name` is empty");
+        }
+        if config.tier[..place]
+            .iter()
+            .any(|other| other.name == tier.name)
+        {
+            return complain("tier", format!("{:?} is there twice", tier.name));
+        }
+        for cost in [tier.cost_per_day, tier.cost_per_month] {
+            if !(cost.is_finite() && (0.0..=MAX_PRICE).contains(&cost)) {
+                let reason = format!(
+                    "a cost of {:?} is not a number from 0 to {MAX_PRICE}",
+                    tier.name
+                );
+                return complain("tier", reason);
+            }
+        }
+    }
+    let default = config.default_tier.as_str();
+    if !default.is_empty() && !config.tier.iter().any(|tier| tier.name == default) {
+        return complain("default_tier", "there is no such tier");
     }
     Ok(())
 }
@@ -92,9 +180,7 @@ fn check_prices(models: &[ModelConfig]) -> Result<(), Complaint> {
 /// (key, value, least, most) of all whole numbers.
 #[expect(clippy::too_many_lines, reason = "a table, one row for each key")]
 fn bounds(config: &Config) -> Vec<(&'static str, u64, u64, u64)> {
-    const HOUR_MS: u64 = 3_600_000;
     const TEN_MINUTES_MS: u64 = 600_000;
-    const MONTH_MS: u64 = 2_678_400_000;
     let size = |number: usize| number as u64;
     let (upstream, ledger, worker) = (&config.upstream, &config.ledger, &config.worker);
     let (database, limits) = (&config.database, &config.limits);
@@ -115,20 +201,20 @@ fn bounds(config: &Config) -> Vec<(&'static str, u64, u64, u64)> {
         (
             "upstream.connect_timeout_ms",
             upstream.connect_timeout_ms,
-            50,
-            HOUR_MS,
+            TIMEOUT_BOUNDS_MS.0,
+            TIMEOUT_BOUNDS_MS.1,
         ),
         (
             "upstream.first_byte_timeout_ms",
             upstream.first_byte_timeout_ms,
-            50,
-            HOUR_MS,
+            TIMEOUT_BOUNDS_MS.0,
+            TIMEOUT_BOUNDS_MS.1,
         ),
         (
             "upstream.stall_timeout_ms",
             upstream.stall_timeout_ms,
-            50,
-            HOUR_MS,
+            TIMEOUT_BOUNDS_MS.0,
+            TIMEOUT_BOUNDS_MS.1,
         ),
         (
             "ledger.flush_interval_ms",
@@ -143,22 +229,30 @@ fn bounds(config: &Config) -> Vec<(&'static str, u64, u64, u64)> {
             1 << 30,
         ),
         (
-            "openai.max_running",
-            config.openai.max_running.into(),
-            0,
-            1_000_000,
-        ),
-        (
-            "ollama.max_running",
-            config.ollama.max_running.into(),
-            0,
-            1_000_000,
-        ),
-        (
             "demo.max_running",
             config.demo.max_running.into(),
             0,
             1_000_000,
+        ),
+        (
+            "cache.ttl_ms",
+            config.cache.ttl_ms,
+            TTL_BOUNDS_MS.0,
+            TTL_BOUNDS_MS.1,
+        ),
+        ("cache.memory_bytes", config.cache.memory_bytes, 0, 1 << 40),
+        ("cache.timeout_ms", config.cache.timeout_ms, 10, 60_000),
+        (
+            "catalogue.refresh_ms",
+            config.catalogue.refresh_ms,
+            1_000,
+            MONTH_MS,
+        ),
+        (
+            "upstream.total_timeout_ms",
+            upstream.total_timeout_ms,
+            TOTAL_BOUNDS_MS.0,
+            TOTAL_BOUNDS_MS.1,
         ),
         ("upstream.max_retries", size(upstream.max_retries), 0, 20),
         (
@@ -234,16 +328,7 @@ fn complain(key: &'static str, reason: impl Into<String>) -> Result<(), Complain
     Err((key, reason.into()))
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Empty {
-    Allowed,
-    Refused,
-}
-
-fn check_url(key: &'static str, text: &str, empty: Empty) -> Result<(), Complaint> {
-    if text.is_empty() && empty == Empty::Allowed {
-        return Ok(());
-    }
+pub(super) fn check_url(key: &'static str, text: &str) -> Result<(), Complaint> {
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(()),
         Ok(_) => complain(key, "expected an http:// or https:// address"),

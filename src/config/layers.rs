@@ -6,17 +6,41 @@ use std::path::PathBuf;
 
 use config::{FileFormat, Map, Source, Value, ValueKind};
 
-use super::{Config, check};
+use super::{Config, agents, check, providers};
 
 const DEFAULTS: &str = include_str!("defaults.toml");
 pub(super) const DEFAULT_SOURCE: &str = "default";
 
-/// The variables by which OpenAI's own tools are set up, and the keys that they stand for here.
-const OPENAI_VARIABLES: [(&str, &str); 3] = [
-    ("OPENAI_API_KEY", "openai.api_key"),
-    ("OPENAI_BASE_URL", "openai.base_url"),
-    ("OPENAI_MODEL", "openai.model"),
+/// The services whose own tools are set up by `NAME_API_KEY`, `NAME_BASE_URL` and `NAME_MODEL`, and the
+/// tables that they stand for here.
+const SERVICES: [(&str, &str); 9] = [
+    ("OPENAI", "openai"),
+    ("ANTHROPIC", "anthropic"),
+    ("GEMINI", "gemini"),
+    ("XAI", "xai"),
+    ("MISTRAL", "mistral"),
+    ("DEEPSEEK", "deepseek"),
+    ("GROQ", "groq"),
+    ("OPENROUTER", "openrouter"),
+    ("AZURE_OPENAI", "azure"),
 ];
+const SERVICE_KEYS: [(&str, &str); 3] = [
+    ("_API_KEY", "api_key"),
+    ("_BASE_URL", "base_url"),
+    ("_MODEL", "model"),
+];
+/// Further names for the same.
+const OTHER_VARIABLES: [(&str, &str); 6] = [
+    ("GOOGLE_API_KEY", "gemini.api_key"),
+    ("AZURE_OPENAI_ENDPOINT", "azure.base_url"),
+    ("AZURE_OPENAI_DEPLOYMENT", "azure.model"),
+    (OLLAMA_HOST, "ollama.base_url"),
+    // It has no key.
+    ("OLLAMA_BASE_URL", "ollama.base_url"),
+    ("OLLAMA_MODEL", "ollama.model"),
+];
+/// Ollama's own variable, which its server reads too: `0.0.0.0`, `box:11434`, `https://box`.
+const OLLAMA_HOST: &str = "OLLAMA_HOST";
 
 /// What the start found lying about, before anything is read.
 #[derive(Clone, Debug, Default)]
@@ -76,10 +100,14 @@ impl Layers {
         let merged = self.merge()?;
         let settings = flatten(&merged);
         reject_unknown_keys(&settings)?;
-        let config: Config = merged
+        let mut config: Config = merged
             .try_deserialize()
             .map_err(|error| explain(&error, &settings))?;
-        check::check(&config).map_err(|(key, reason)| bad_value(key, reason, &settings))?;
+        let complain = |(key, reason): (&str, String)| bad_value(key, reason, &settings);
+        check::check(&config).map_err(complain)?;
+        (config.providers, config.warnings) =
+            providers::resolve(&config, &self.variables).map_err(complain)?;
+        config.all_agents = agents::resolve(&config).map_err(complain)?;
         Ok(config)
     }
 
@@ -137,9 +165,17 @@ impl Layers {
 
     fn variables_layer(&self) -> Pairs {
         let mut pairs = Vec::new();
-        for (variable, key) in OPENAI_VARIABLES {
-            if let Some(text) = self.variables.get(variable).filter(|text| !text.is_empty()) {
-                pairs.push((key.to_owned(), from_variable(variable, text)));
+        let others = OTHER_VARIABLES.map(|(variable, key)| (variable.to_owned(), key.to_owned()));
+        let services = SERVICES.iter().flat_map(|(service, table)| {
+            SERVICE_KEYS
+                .map(|(ending, key)| (format!("{service}{ending}"), format!("{table}.{key}")))
+        });
+        for (variable, key) in others.into_iter().chain(services) {
+            let set = self.variables.get(&variable);
+            if let Some(text) = set.filter(|text| !text.is_empty()) {
+                let address = (variable == OLLAMA_HOST).then(|| providers::ollama_address(text));
+                let text = address.as_deref().unwrap_or(text);
+                pairs.push((key, from_variable(&variable, text)));
             }
         }
         for (variable, text) in &self.variables {
@@ -254,7 +290,7 @@ fn reject_unknown_keys(settings: &[Setting]) -> Result<(), ConfigError> {
         key: unknown.key.clone(),
         // A misspelt key may be a misspelt secret: the value of an unknown key is not shown when
         // its name suggests so.
-        value: super::report::shown(&unknown.key, &unknown.value),
+        value: super::report::shown_in_complaint(&unknown.key, &unknown.value),
         source_name: unknown.source().to_owned(),
         hint,
     })
@@ -286,7 +322,9 @@ fn bad_value(key: &str, reason: String, settings: &[Setting]) -> ConfigError {
     let setting = settings.iter().find(|setting| setting.key == key);
     ConfigError::BadValue {
         key: key.to_owned(),
-        value: setting.map_or_else(String::new, |s| super::report::shown(key, &s.value)),
+        value: setting.map_or_else(String::new, |s| {
+            super::report::shown_in_complaint(key, &s.value)
+        }),
         source_name: setting.map_or_else(|| DEFAULT_SOURCE.to_owned(), |s| s.source().to_owned()),
         reason,
     }

@@ -8,6 +8,22 @@ use config::{Value, ValueKind};
 use super::{ConfigError, Layers};
 
 const MASK: &str = "********";
+/// Tables of which no value is shown.
+const MASKED_TABLES: [&str; 2] = ["headers", "query"];
+/// What the name of a secret has in it.
+const SECRET_WORDS: [&str; 11] = [
+    "key",
+    "apikey",
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "pass",
+    "authorization",
+    "auth",
+    "cookie",
+    "signature",
+];
 
 /// TOML lines `key = value  # source`, in key order. What it prints is a valid `pollen.toml`,
 /// but for the masks.
@@ -37,14 +53,69 @@ pub fn report(layers: &Layers) -> Result<String, ConfigError> {
 
 /// A value as it may be shown: never a secret.
 pub(super) fn shown(key: &str, value: &Value) -> String {
-    let text = value.to_string();
+    // Whatever a header or a query parameter is called, it may be what lets us in.
+    if MASKED_TABLES.contains(&last_part(key)) {
+        return masked(value);
+    }
+    // Only words are secrets: not a limit on tokens, and not a table of such.
+    let Some(text) = word(value) else {
+        return literal(value);
+    };
     if is_secret(key) && !text.is_empty() {
         return format!("\"{MASK}\"");
     }
-    if key.ends_with("url") {
+    if key.ends_with("url") || key.ends_with("proxy") {
         return format!("{:?}", without_password(&text));
     }
     literal(value)
+}
+
+fn last_part(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
+}
+
+/// A table with its keys alone.
+fn masked(value: &Value) -> String {
+    let ValueKind::Table(table) = &value.kind else {
+        return format!("\"{MASK}\"");
+    };
+    let mut pairs: Vec<String> = table
+        .keys()
+        .map(|key| format!("{} = \"{MASK}\"", toml_key(key)))
+        .collect();
+    pairs.sort();
+    format!("{{ {} }}", pairs.join(", "))
+}
+
+/// A key as TOML has it.
+fn toml_key(key: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !key.is_empty() && key.chars().all(is_bare) {
+        key.to_owned()
+    } else {
+        format!("{key:?}")
+    }
+}
+
+/// A value in a complaint: a list of tables is too long to be read there, and the reason names the one.
+pub(super) fn shown_in_complaint(key: &str, value: &Value) -> String {
+    match &value.kind {
+        ValueKind::Array(items)
+            if items
+                .iter()
+                .any(|item| matches!(item.kind, ValueKind::Table(_))) =>
+        {
+            "[…]".to_owned()
+        }
+        _ => shown(key, value),
+    }
+}
+
+fn word(value: &Value) -> Option<String> {
+    match &value.kind {
+        ValueKind::Array(_) | ValueKind::Table(_) => None,
+        _ => Some(value.to_string()),
+    }
 }
 
 /// A value as TOML has it.
@@ -58,7 +129,7 @@ fn literal(value: &Value) -> String {
         ValueKind::Table(table) => {
             let mut pairs: Vec<String> = table
                 .iter()
-                .map(|(key, value)| format!("{key} = {}", literal(value)))
+                .map(|(key, value)| format!("{} = {}", toml_key(key), shown(key, value)))
                 .collect();
             pairs.sort();
             format!("{{ {} }}", pairs.join(", "))
@@ -69,12 +140,22 @@ fn literal(value: &Value) -> String {
 
 /// By its name, so that a secret is masked also where its key is misspelt.
 fn is_secret(key: &str) -> bool {
-    // A time limit on a first token is none.
-    !key.ends_with("_ms")
+    // Neither a time limit on a first token is one, nor what a key is to be found by.
+    let is_none = [
+        "_ms",
+        "_env",
+        "_file",
+        "key_header",
+        "_tokens",
+        "per_second",
+        "per_day",
+        "per_month",
+    ];
+    !is_none.iter().any(|ending| key.ends_with(ending))
         && key
             .to_lowercase()
-            .split(['.', '_'])
-            .any(|word| ["key", "token", "secret", "password"].contains(&word))
+            .split(['.', '_', '-'])
+            .any(|word| SECRET_WORDS.contains(&word))
 }
 
 pub(super) fn without_password(text: &str) -> String {

@@ -3,10 +3,11 @@
 
 use super::problem::{Kind, Problem};
 use crate::chat::{
-    AccessError, AgainError, CancelError, CreateError, DeleteChatError, DeleteMessageError,
-    EditError, ListError, MessageError, MessagesError, ModelError, OnceError, SelectError,
-    SendError, TokensError, UpdateError, UsageError,
+    AccessError, AgainError, AgentError, AllowanceError, CancelError, CreateError, DeleteChatError,
+    DeleteMessageError, EditError, ExportError, ListError, MessageError, MessagesError, ModelError,
+    OnceError, SelectError, SendError, TokensError, UpdateError, UsageError,
 };
+use crate::model::allowance::Measure;
 use crate::model::text::TextError;
 use crate::store::StoreError;
 
@@ -30,7 +31,44 @@ impl From<ModelError> for Problem {
     fn from(error: ModelError) -> Self {
         match error {
             ModelError::Text(error) => error.into(),
-            error @ ModelError::Unknown { .. } => Self::new(Kind::InvalidField, error.to_string()),
+            error @ (ModelError::Unknown(_) | ModelError::Parameter(_)) => {
+                Self::new(Kind::InvalidField, error.to_string())
+            }
+            error @ ModelError::Tier { .. } => Self::new(Kind::TierNeeded, error.to_string()),
+        }
+    }
+}
+
+impl From<AgentError> for Problem {
+    fn from(error: AgentError) -> Self {
+        match error {
+            error @ AgentError::Unknown { .. } => Self::new(Kind::AgentNotFound, error.to_string()),
+            error @ AgentError::NotEmpty => Self::new(Kind::WrongState, error.to_string()),
+            AgentError::Model(error) => error.into(),
+            AgentError::ChatGone => Self::bare(Kind::ChatNotFound),
+            AgentError::Once(error) => error.into(),
+            AgentError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AllowanceError> for Problem {
+    fn from(error: AllowanceError) -> Self {
+        let kind = match error.allowance.measure {
+            Measure::Tokens => Kind::TokensUsedUp,
+            Measure::Money => Kind::BudgetUsedUp,
+        };
+        Self {
+            retry_after_s: Some(error.retry_after_s()),
+            ..Self::new(kind, error.to_string())
+        }
+    }
+}
+
+impl From<ExportError> for Problem {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::Store(error) => error.into(),
         }
     }
 }
@@ -49,6 +87,12 @@ impl From<CreateError> for Problem {
         match error {
             CreateError::Text(error) => error.into(),
             CreateError::Model(error) => error.into(),
+            // A field of the body, not an address.
+            CreateError::Agent(error @ AgentError::Unknown { .. }) => {
+                Self::new(Kind::InvalidField, error.to_string())
+            }
+            CreateError::Agent(error) => error.into(),
+            CreateError::Allowance(error) => error.into(),
             CreateError::UuidTaken => Self::bare(Kind::UuidTaken),
             CreateError::Once(error) => error.into(),
             CreateError::Store(error) => error.into(),
@@ -60,6 +104,8 @@ impl From<SendError> for Problem {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Text(error) => error.into(),
+            SendError::Model(error) => error.into(),
+            SendError::Allowance(error) => error.into(),
             SendError::ChatGone => Self::bare(Kind::ChatNotFound),
             SendError::Busy => Self::bare(Kind::ChatBusy),
             SendError::UuidTaken => Self::bare(Kind::UuidTaken),
@@ -98,6 +144,8 @@ impl From<AgainError> for Problem {
             | AgainError::IsComplete
             | AgainError::IsNotComplete
             | AgainError::QuestionGone) => Self::new(Kind::WrongState, error.to_string()),
+            AgainError::Model(error) => error.into(),
+            AgainError::Allowance(error) => error.into(),
             AgainError::Once(error) => error.into(),
             AgainError::Store(error) => error.into(),
         }
@@ -123,8 +171,12 @@ impl From<EditError> for Problem {
     fn from(error: EditError) -> Self {
         match error {
             EditError::NotFound => Self::bare(Kind::MessageNotFound),
-            error @ EditError::NotYours => Self::new(Kind::WrongState, error.to_string()),
+            error @ (EditError::NotYours | EditError::IsCommand) => {
+                Self::new(Kind::WrongState, error.to_string())
+            }
             EditError::Text(error) => error.into(),
+            EditError::Model(error) => error.into(),
+            EditError::Allowance(error) => error.into(),
             EditError::Store(error) => error.into(),
         }
     }
@@ -144,6 +196,10 @@ impl From<UpdateError> for Problem {
         match error {
             UpdateError::Text(error) => error.into(),
             UpdateError::Model(error) => error.into(),
+            UpdateError::Agent(error @ AgentError::Unknown { .. }) => {
+                Self::new(Kind::InvalidField, error.to_string())
+            }
+            UpdateError::Agent(error) => error.into(),
             error @ UpdateError::Nothing => Self::new(Kind::InvalidField, error.to_string()),
             UpdateError::ChatGone => Self::bare(Kind::ChatNotFound),
             UpdateError::Store(error) => error.into(),

@@ -8,6 +8,7 @@ use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use entity::llm_request::CacheUse;
 use entity::{MessageId, OwnerId};
 use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
@@ -81,6 +82,49 @@ impl<S: Send + Sync> FromRequestParts<S> for Form {
     }
 }
 
+/// What the caller's `Cache-Control` says of the answer: `no-cache` wants one of the model's own, with
+/// `no-store` it is not kept either (RFC 9111, 5.2.1.4 and 5.2.1.5).
+#[derive(Clone, Copy, Debug)]
+pub struct CacheControl(pub CacheUse);
+
+impl<S: Send + Sync> FromRequestParts<S> for CacheControl {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let values = parts.headers.get_all(header::CACHE_CONTROL);
+        let directives: Vec<&str> = values
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .map(str::trim)
+            .collect();
+        let has = |wanted| directives.iter().any(|d| d.eq_ignore_ascii_case(wanted));
+        Ok(Self(if has("no-store") {
+            CacheUse::Bypass
+        } else if has("no-cache") {
+            CacheUse::Fresh
+        } else {
+            CacheUse::Any
+        }))
+    }
+}
+
+/// The path's `{alias}`.
+#[derive(Clone, Debug)]
+pub struct AliasPath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for AliasPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        let alias = params.iter().find(|(key, _)| *key == "alias");
+        Ok(Self(
+            alias.map_or_else(String::new, |(_, alias)| alias.to_owned()),
+        ))
+    }
+}
+
 /// The path's `{uuid}` as a chat of the caller's own.
 impl FromRequestParts<AppState> for OwnedChat {
     type Rejection = Problem;
@@ -130,11 +174,15 @@ impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let params = path_params(parts, state).await?;
         let text = params.iter().find(|(key, _)| *key == "position");
-        let position = text.map_or(Ok(Position::START), |(_, text)| text.parse());
-        position.map(Self).map_err(|error: InvalidPosition| {
-            Problem::new(Kind::MalformedPosition, error.to_string())
-        })
+        let position = text.map_or(Ok(Position::START), |(_, text)| parse_position(text));
+        position.map(Self)
     }
+}
+
+/// A position as a server gave it out.
+pub(super) fn parse_position(text: &str) -> Result<Position, Problem> {
+    text.parse()
+        .map_err(|error: InvalidPosition| Problem::new(Kind::MalformedPosition, error.to_string()))
 }
 
 /// The path's `{number}`: of a version, from 1.

@@ -17,6 +17,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -35,6 +36,7 @@ struct AppState {
     chats: Arc<Chats>,
     load: Arc<Load>,
     limits: HttpLimits,
+    metrics: PrometheusHandle,
 }
 
 /// What a request may cost.
@@ -52,16 +54,28 @@ impl FromRef<AppState> for Arc<Chats> {
     }
 }
 
+impl FromRef<AppState> for PrometheusHandle {
+    fn from_ref(state: &AppState) -> Self {
+        state.metrics.clone()
+    }
+}
+
 /// The whole surface.
 ///
 /// Requests that change something are worked on as tasks of `changes`, whether or not their client
 /// waits for the answer: what happens after a commit must not depend on it (P8).
-pub fn router(chats: Arc<Chats>, limits: HttpLimits, changes: TaskTracker) -> Router {
+pub fn router(
+    chats: Arc<Chats>,
+    limits: HttpLimits,
+    metrics: PrometheusHandle,
+    changes: TaskTracker,
+) -> Router {
     let load = Arc::new(Load::default());
     let state = AppState {
         chats,
         load: Arc::clone(&load),
         limits,
+        metrics,
     };
     Router::new()
         .merge(routes::router())

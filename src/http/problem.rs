@@ -19,7 +19,11 @@ pub enum Kind {
     InvalidField,
     ChatNotFound,
     MessageNotFound,
+    AgentNotFound,
     CursorNotFound,
+    TierNeeded,
+    TokensUsedUp,
+    BudgetUsedUp,
     UuidTaken,
     StillWritten,
     WrongState,
@@ -36,7 +40,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 26] = [
         Self::NoSuchPage,
         Self::MethodNotAllowed,
         Self::MalformedRequest,
@@ -45,7 +49,11 @@ impl Kind {
         Self::InvalidField,
         Self::ChatNotFound,
         Self::MessageNotFound,
+        Self::AgentNotFound,
         Self::CursorNotFound,
+        Self::TierNeeded,
+        Self::TokensUsedUp,
+        Self::BudgetUsedUp,
         Self::UuidTaken,
         Self::StillWritten,
         Self::WrongState,
@@ -129,6 +137,30 @@ impl Kind {
                 "There is no such message",
                 StatusCode::NOT_FOUND,
                 "It was deleted, or it never was.",
+            ),
+            Self::AgentNotFound => (
+                "agent-not-found",
+                "There is no such agent",
+                StatusCode::NOT_FOUND,
+                "GET /agents lists the ones that there are.",
+            ),
+            Self::TierNeeded => (
+                "tier-needed",
+                "This model is for a higher tier",
+                StatusCode::FORBIDDEN,
+                "GET /models lists the models that you may use.",
+            ),
+            Self::TokensUsedUp => (
+                "tokens-used-up",
+                "Your tokens are used up for now",
+                StatusCode::TOO_MANY_REQUESTS,
+                "Try again after the time in the Retry-After header. GET /usage shows the limits.",
+            ),
+            Self::BudgetUsedUp => (
+                "budget-used-up",
+                "Your budget is used up for now",
+                StatusCode::PAYMENT_REQUIRED,
+                "Try again after the time in the Retry-After header. GET /usage shows the limits.",
             ),
             Self::CursorNotFound => (
                 "cursor-not-found",
@@ -219,7 +251,7 @@ impl Kind {
 }
 
 /// Seconds after which to try again what cannot be done at the moment.
-const RETRY_AFTER_S: &str = "1";
+const RETRY_AFTER_S: u64 = 1;
 
 /// One occurrence of a kind of problem.
 #[derive(Clone, Debug)]
@@ -227,6 +259,8 @@ pub struct Problem {
     pub kind: Kind,
     /// What is special about this occurrence, for people. A 5xx has none.
     pub detail: Option<String>,
+    /// Seconds after which another try makes sense, where the kind does not say it.
+    pub retry_after_s: Option<u64>,
 }
 
 /// The body of a problem in JSON, in the order of RFC 9457.
@@ -247,12 +281,17 @@ impl Problem {
         Self {
             kind,
             detail: Some(detail.into()),
+            retry_after_s: None,
         }
     }
 
     /// A problem that its kind says all about.
     pub fn bare(kind: Kind) -> Self {
-        Self { kind, detail: None }
+        Self {
+            kind,
+            detail: None,
+            retry_after_s: None,
+        }
     }
 
     pub fn no_such_page() -> Self {
@@ -295,10 +334,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.kind.status().into_response();
         let passes = [Kind::Unavailable, Kind::ChatBusy, Kind::RequestRunning];
-        if passes.contains(&self.kind) {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_S));
+        let usual = passes.contains(&self.kind).then_some(RETRY_AFTER_S);
+        if let Some(seconds) = self.retry_after_s.or(usual) {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response.extensions_mut().insert(self);
         response

@@ -12,6 +12,9 @@ pub const HX_PUSH_URL: HeaderName = HeaderName::from_static("hx-push-url");
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// <https://prometheus.io/docs/instrumenting/exposition_formats/>
+const PROMETHEUS: HeaderValue =
+    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 /// A value as JSON.
@@ -58,6 +61,33 @@ fn html_text(
         body,
     )
         .into_response())
+}
+
+/// A file to be kept.
+pub fn file(name: &str, media_type: &'static str, body: String) -> Result<Response, Problem> {
+    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""))
+        .map_err(|error| Problem::internal(&error))?;
+    Ok((
+        [
+            (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
+            (header::CONTENT_DISPOSITION, disposition),
+            (header::CACHE_CONTROL, NO_STORE),
+        ],
+        body,
+    )
+        .into_response())
+}
+
+/// Metrics in Prometheus' text format.
+pub fn metrics(body: String) -> Response {
+    (
+        [
+            (header::CONTENT_TYPE, PROMETHEUS),
+            (header::CACHE_CONTROL, NO_STORE),
+        ],
+        body,
+    )
+        .into_response()
 }
 
 /// Done, and an empty piece of HTML to take the place of what was there.

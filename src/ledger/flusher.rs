@@ -162,7 +162,11 @@ impl Flusher {
         }
         let gained: Vec<(Arc<Live>, Chunk)> = ledgers
             .iter()
-            .filter_map(|live| Some((Arc::clone(live), live.unflushed()?)))
+            .flat_map(|live| {
+                live.unflushed()
+                    .into_iter()
+                    .map(|chunk| (Arc::clone(live), chunk))
+            })
             .collect();
         // Looked up before the database is asked: what is doubted after that is for the next flush.
         let doubts: Vec<usize> = ledgers.iter().map(|live| live.doubts()).collect();
@@ -179,7 +183,7 @@ impl Flusher {
         fault::point("flush.committed");
         let held: HashSet<Fence> = held.into_iter().collect();
         for (live, chunk) in gained {
-            live.mark_flushed(chunk.text.len());
+            live.mark_flushed(&chunk);
         }
         for (live, doubts) in ledgers.into_iter().zip(doubts) {
             if !held.contains(&live.fence()) {

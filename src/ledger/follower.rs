@@ -14,7 +14,7 @@ use moka::sync::Cache;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::store::{Store, StoreError, Watched};
+use crate::store::{LedgerTexts, Store, StoreError, Watched};
 
 /// Messages remembered at most.
 const MAX_FOLLOWED: u64 = 10_000;
@@ -33,7 +33,7 @@ pub struct Followed {
     pub owner: OwnerId,
     /// What has been flushed of a pending answer; empty for any other message, whose text is in
     /// its row.
-    pub text: String,
+    pub texts: LedgerTexts,
 }
 
 /// Follows the answers of other nodes.
@@ -108,14 +108,14 @@ impl Follower {
         let looked = self.look(id, place.reading.take()).await;
         let failed = looked.as_ref().is_err_and(StoreError::is_unavailable);
         place.failed_at = failed.then(Instant::now);
-        let Some((watched, text)) = looked? else {
+        let Some((watched, texts)) = looked? else {
             self.followed.invalidate(&id);
             return Ok(None);
         };
         let seen = Arc::new(Followed {
             message: watched.message,
             owner: watched.owner_id,
-            text,
+            texts,
         });
         if !is_written(&seen.message) {
             self.followed.invalidate(&id);
@@ -140,34 +140,34 @@ impl Follower {
         &self,
         id: MessageId,
         before: Option<Reading>,
-    ) -> Result<Option<(Watched, String)>, StoreError> {
-        let (mut known, mut text) = match before {
+    ) -> Result<Option<(Watched, LedgerTexts)>, StoreError> {
+        let (mut known, mut texts) = match before {
             Some(reading) => {
                 let message = &reading.seen.message;
                 let known = (message.request_id, message.edition, reading.attempt);
-                (Some(known), reading.seen.text.clone())
+                (Some(known), reading.seen.texts.clone())
             }
-            None => (None, String::new()),
+            None => (None, LedgerTexts::default()),
         };
         for _ in 0..MAX_CHANGES {
             if let Some((Some(request), _, Some(attempt))) = known {
                 self.store
-                    .read_ledger((request, attempt), &mut text)
+                    .read_ledger((request, attempt), &mut texts)
                     .await?;
             }
             let Some(watched) = self.store.watched_message(id).await? else {
                 return Ok(None);
             };
             if !is_written(&watched.message) {
-                return Ok(Some((watched, String::new())));
+                return Ok(Some((watched, LedgerTexts::default())));
             }
             let message = &watched.message;
             let now = (message.request_id, message.edition, watched.attempt);
             if known == Some(now) {
-                return Ok(Some((watched, text)));
+                return Ok(Some((watched, texts)));
             }
             known = Some(now);
-            text.clear();
+            texts = LedgerTexts::default();
         }
         Err(StoreError::Raced)
     }

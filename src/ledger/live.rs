@@ -3,16 +3,21 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use entity::{ChatId, MessageId, OwnerId, RequestId, Timestamp};
+use entity::llm_attempt::CacheLookup;
+use entity::token_ledger::Channel;
+use entity::{ChatId, MessageId, Origin, OwnerId, RequestId, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::backlog::Backlog;
+use super::track::Track;
 use crate::model::delta::{Delta, Knowledge, delta, opening};
 use crate::model::position::{Edition, Position};
 use crate::model::text::storable;
 use crate::model::usage::Usage;
 use crate::store::{Chunk, Fence};
+
+const CHANNELS: [Channel; 2] = [Channel::Text, Channel::Reasoning];
 
 /// What a live ledger is the text of.
 #[derive(Clone, Copy, Debug)]
@@ -48,12 +53,18 @@ pub struct LedgerFull {
 #[derive(Clone, Debug, Default)]
 pub struct Sealed {
     pub text: String,
-    /// What of the text the database does not have.
+    pub reasoning: String,
+    /// What of both the database does not have.
     pub unflushed: Vec<Chunk>,
     pub first_token_at: Option<Timestamp>,
-    pub model: Option<String>,
+    /// Who was asked.
+    pub origin: Option<Origin>,
+    /// What the response cache had to say.
+    pub cache: Option<CacheLookup>,
     /// What the provider has reported so far.
     pub usage: Usage,
+    /// What other calls took that this answer needed.
+    pub extra: Usage,
     /// About how many tokens the model was sent.
     pub input_estimate: i64,
 }
@@ -72,43 +83,54 @@ pub struct Live {
 
 #[derive(Default)]
 struct Text {
-    so_far: String,
-    /// Bytes that are in the database.
-    flushed: usize,
-    /// Where the chunk ends that was written and not confirmed. The next flush writes exactly it
-    /// again, so that a chunk that is there twice is there twice alike.
-    tried: Option<usize>,
+    said: Track,
+    thought: Track,
     first_token_at: Option<Timestamp>,
-    model: Option<String>,
+    origin: Option<Origin>,
+    cache: Option<CacheLookup>,
     usage: Usage,
+    extra: Usage,
     input_estimate: i64,
     /// Those who are about to store the final text. Meanwhile nothing is flushed, and what the
     /// model says is held back: nobody may read what will not have been said.
     seals: usize,
-    held: String,
     /// Seals of those who do not know whether they have stored it. The next flush finds out.
     doubts: usize,
 }
 
+impl Text {
+    fn track(&self, channel: Channel) -> &Track {
+        match channel {
+            Channel::Text => &self.said,
+            Channel::Reasoning => &self.thought,
+        }
+    }
+
+    fn track_mut(&mut self, channel: Channel) -> &mut Track {
+        match channel {
+            Channel::Text => &mut self.said,
+            Channel::Reasoning => &mut self.thought,
+        }
+    }
+}
+
 impl Live {
-    /// Appends what the model said at `now`. Nothing of a piece that does not fit is taken.
+    /// Appends what the model said or thought at `now`. Nothing of a piece that does not fit is
+    /// taken.
     ///
     /// # Errors
-    /// If the text would grow beyond the limit.
-    pub fn append(&self, piece: &str, now: Timestamp) -> Result<(), LedgerFull> {
+    /// If the two texts together would grow beyond the limit.
+    pub fn append(&self, channel: Channel, piece: &str, now: Timestamp) -> Result<(), LedgerFull> {
         let piece = storable(piece);
         let mut text = self.lock();
-        if text.so_far.len() + text.held.len() + piece.len() > self.limit {
+        if text.said.len() + text.thought.len() + piece.len() > self.limit {
             return Err(LedgerFull { limit: self.limit });
         }
         if text.first_token_at.is_none() && !piece.is_empty() {
             text.first_token_at = Some(now);
         }
-        if text.seals > 0 {
-            text.held.push_str(&piece);
-        } else {
-            text.so_far.push_str(&piece);
-        }
+        let is_held = text.seals > 0;
+        text.track_mut(channel).append(&piece, is_held);
         self.backlog.add(piece.len());
         Ok(())
     }
@@ -118,11 +140,20 @@ impl Live {
         self.backlog.room().await;
     }
 
-    /// Notes what the model is sent.
-    pub fn note_call(&self, model: &str, input_estimate: i64) {
+    /// Notes who is asked, and about how many tokens they are sent.
+    pub fn note_call(&self, origin: Origin, input_estimate: i64) {
         let mut text = self.lock();
-        text.model = Some(model.to_owned());
+        text.origin = Some(origin);
         text.input_estimate = input_estimate;
+    }
+
+    /// Notes what the response cache had to say.
+    pub fn note_cache(&self, found: CacheLookup) {
+        let mut text = self.lock();
+        text.cache = Some(found);
+        if let Some(origin) = &mut text.origin {
+            origin.cached = found == CacheLookup::Hit;
+        }
     }
 
     /// Notes what the provider says that it has counted.
@@ -131,28 +162,38 @@ impl Live {
         text.usage = usage.or(text.usage);
     }
 
-    /// Whether the model has said nothing yet.
+    /// Notes what another call took that this answer needed.
+    pub fn note_extra(&self, usage: Usage) {
+        self.lock().extra = usage;
+    }
+
+    /// Whether nothing has come of the model yet, not even a thought.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let text = self.lock();
-        text.so_far.is_empty() && text.held.is_empty()
+        text.said.is_empty() && text.thought.is_empty()
     }
 
-    /// What a client at `position` gets.
+    /// Whether the model has said nothing yet, whatever it has thought.
     #[must_use]
-    pub fn read(&self, position: Position) -> Delta {
-        delta(
-            position,
-            self.ids.edition,
-            &self.lock().so_far,
-            Knowledge::Whole,
-        )
+    pub fn has_said_nothing(&self) -> bool {
+        self.lock().said.is_empty()
+    }
+
+    /// What a client at `position` of one of the two texts gets, at most `limit` bytes of it.
+    #[must_use]
+    pub fn read(&self, channel: Channel, position: Position, limit: usize) -> Delta {
+        let text = self.lock();
+        let so_far = &text.track(channel).so_far;
+        let edition = self.ids.edition;
+        delta(position, edition, so_far, Knowledge::Whole, limit)
     }
 
     /// The beginning of the text so far, at most `limit` bytes of it.
     #[must_use]
-    pub fn opening(&self, limit: usize) -> Delta {
-        opening(self.ids.edition, &self.lock().so_far, limit)
+    pub fn opening(&self, channel: Channel, limit: usize) -> Delta {
+        let text = self.lock();
+        opening(self.ids.edition, &text.track(channel).so_far, limit)
     }
 
     /// Holds the text still, so that it can be stored as the final one by somebody who ends the
@@ -171,31 +212,33 @@ impl Live {
         let mut text = self.lock();
         text.seals += 1;
         let mut sealed = self.sealed(&text);
-        sealed.text.push_str(&text.held);
-        if !text.held.is_empty() {
-            sealed.unflushed.push(Chunk {
-                start_offset: i64::try_from(text.so_far.len()).unwrap_or(i64::MAX),
-                text: text.held.clone(),
-                ..self.chunk("", 0, 0)
-            });
+        sealed.text.push_str(&text.said.held);
+        sealed.reasoning.push_str(&text.thought.held);
+        for channel in CHANNELS {
+            let track = text.track(channel);
+            if !track.held.is_empty() {
+                let held = self.chunk(channel, track.so_far.len(), &track.held);
+                sealed.unflushed.push(held);
+            }
         }
         sealed
     }
 
     fn sealed(&self, text: &Text) -> Sealed {
-        let whole = text.so_far.len();
-        // What was tried and not confirmed once more as it was, and the rest.
-        let middle = text.tried.unwrap_or(whole);
-        let pieces = [(text.flushed, middle), (middle, whole)];
-        let pieces = pieces.into_iter().filter(|(start, end)| start < end);
+        let unflushed = CHANNELS.into_iter().flat_map(|channel| {
+            let track = text.track(channel);
+            let chunk = move |(start, end)| self.chunk(channel, start, &track.so_far[start..end]);
+            track.unflushed().map(chunk)
+        });
         Sealed {
-            unflushed: pieces
-                .map(|(start, end)| self.chunk(&text.so_far, start, end))
-                .collect(),
-            text: text.so_far.clone(),
+            unflushed: unflushed.collect(),
+            text: text.said.so_far.clone(),
+            reasoning: text.thought.so_far.clone(),
             first_token_at: text.first_token_at,
-            model: text.model.clone(),
+            origin: text.origin.clone(),
+            cache: text.cache,
             usage: text.usage,
+            extra: text.extra,
             input_estimate: text.input_estimate,
         }
     }
@@ -227,8 +270,8 @@ impl Live {
         let mut text = self.lock();
         text.seals = text.seals.saturating_sub(seals);
         if text.seals == 0 {
-            let held = std::mem::take(&mut text.held);
-            text.so_far.push_str(&held);
+            text.said.let_go();
+            text.thought.let_go();
         }
     }
 
@@ -284,30 +327,33 @@ impl Live {
     }
 
     /// What the database does not have yet.
-    pub(super) fn unflushed(&self) -> Option<Chunk> {
+    pub(super) fn unflushed(&self) -> Vec<Chunk> {
         let mut text = self.lock();
-        if text.seals > 0 || text.flushed == text.so_far.len() {
-            return None;
+        if text.seals > 0 {
+            return Vec::new();
         }
-        let whole = text.so_far.len();
-        let end = *text.tried.get_or_insert(whole);
-        Some(self.chunk(&text.so_far, text.flushed, end))
+        let next = |channel| {
+            let track = text.track_mut(channel);
+            let (start, end) = track.next_chunk()?;
+            Some(self.chunk(channel, start, &track.so_far[start..end]))
+        };
+        CHANNELS.into_iter().filter_map(next).collect()
     }
 
-    fn chunk(&self, text: &str, start: usize, end: usize) -> Chunk {
+    fn chunk(&self, channel: Channel, start: usize, text: &str) -> Chunk {
         Chunk {
             request: self.ids.request,
             attempt: self.ids.attempt,
+            channel,
             start_offset: i64::try_from(start).unwrap_or(i64::MAX),
-            text: text[start..end].to_owned(),
+            text: text.to_owned(),
         }
     }
 
-    /// Notes that `bytes` more are in the database.
-    pub(super) fn mark_flushed(&self, bytes: usize) {
-        let mut text = self.lock();
-        text.flushed += bytes;
-        text.tried = None;
+    /// Notes that the chunk is in the database.
+    pub(super) fn mark_flushed(&self, chunk: &Chunk) {
+        let bytes = chunk.text.len();
+        self.lock().track_mut(chunk.channel).mark_flushed(bytes);
         self.backlog.remove(bytes);
     }
 
@@ -321,8 +367,9 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         let text = self.text.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let unflushed = text.so_far.len() + text.held.len() - text.flushed;
-        self.backlog.remove(unflushed);
+        for track in [&text.said, &text.thought] {
+            self.backlog.remove(track.len() - track.flushed);
+        }
     }
 }
 

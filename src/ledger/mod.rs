@@ -5,6 +5,7 @@ mod backlog;
 mod flusher;
 mod follower;
 mod live;
+mod track;
 
 pub use flusher::{FlushSettings, Flusher, Leases};
 pub use follower::{Followed, Follower};

@@ -28,12 +28,19 @@ pub struct Delta {
     pub at_end: bool,
 }
 
-/// What a client at `from` gets of `edition`, whose text (so far) is `text`.
+/// What a client at `from` gets of `edition`, whose text (so far) is `text`: at most `limit` bytes.
 #[must_use]
-pub fn delta(from: Position, edition: Edition, text: &str, knowledge: Knowledge) -> Delta {
+pub fn delta(
+    from: Position,
+    edition: Edition,
+    text: &str,
+    knowledge: Knowledge,
+    limit: usize,
+) -> Delta {
+    let limit = limit.min(MAX_DELTA_BYTES);
     let fits = from.edition() == edition && text.is_char_boundary(from.offset());
     if fits {
-        return slice(edition, text, from.offset(), MAX_DELTA_BYTES, true);
+        return slice(edition, text, from.offset(), limit, true);
     }
     let is_ahead = from > Position::new(edition, text.len());
     if is_ahead && knowledge == Knowledge::Following {
@@ -46,7 +53,7 @@ pub fn delta(from: Position, edition: Edition, text: &str, knowledge: Knowledge)
         };
     }
     // An older edition, or a position that fits nothing, heals by the whole text (P5).
-    slice(edition, text, 0, MAX_DELTA_BYTES, false)
+    slice(edition, text, 0, limit, false)
 }
 
 /// The beginning of a text, at most `limit` bytes of it, and where to go on from: what a message
@@ -78,7 +85,13 @@ mod tests {
 
     #[test]
     fn a_position_in_the_text_gets_what_follows() {
-        let got = delta(at(0, 2), Edition::FIRST, "abcd", Knowledge::Whole);
+        let got = delta(
+            at(0, 2),
+            Edition::FIRST,
+            "abcd",
+            Knowledge::Whole,
+            MAX_DELTA_BYTES,
+        );
         assert_eq!((got.tokens.as_str(), got.append), ("cd", true));
         assert_eq!(got.position, at(0, 4));
     }
@@ -86,27 +99,45 @@ mod tests {
     #[test]
     fn a_position_of_an_older_edition_is_replaced() {
         let edition = Edition::from_stored(SECOND);
-        let got = delta(at(0, 2), edition, "xy", Knowledge::Whole);
+        let got = delta(at(0, 2), edition, "xy", Knowledge::Whole, MAX_DELTA_BYTES);
         assert_eq!((got.tokens.as_str(), got.append), ("xy", false));
         assert_eq!(got.position, at(SECOND, 2));
     }
 
     #[test]
     fn a_position_inside_a_character_heals() {
-        let got = delta(at(0, 1), Edition::FIRST, "é!", Knowledge::Whole);
+        let got = delta(
+            at(0, 1),
+            Edition::FIRST,
+            "é!",
+            Knowledge::Whole,
+            MAX_DELTA_BYTES,
+        );
         assert_eq!((got.tokens.as_str(), got.append), ("é!", false));
     }
 
     #[test]
     fn a_position_past_the_end_heals_where_the_text_is_known() {
-        let got = delta(at(0, 9), Edition::FIRST, "ab", Knowledge::Whole);
+        let got = delta(
+            at(0, 9),
+            Edition::FIRST,
+            "ab",
+            Knowledge::Whole,
+            MAX_DELTA_BYTES,
+        );
         assert_eq!((got.tokens.as_str(), got.append), ("ab", false));
     }
 
     #[test]
     fn a_position_past_the_end_is_lag_for_a_follower() {
         for ahead in [at(0, 9), at(SECOND, 0)] {
-            let got = delta(ahead, Edition::FIRST, "ab", Knowledge::Following);
+            let got = delta(
+                ahead,
+                Edition::FIRST,
+                "ab",
+                Knowledge::Following,
+                MAX_DELTA_BYTES,
+            );
             assert_eq!((got.tokens.as_str(), got.append), ("", true));
             assert_eq!(got.position, ahead);
         }
@@ -118,7 +149,13 @@ mod tests {
         let text = format!("a{}", "€".repeat(200_000));
         let (mut have, mut position) = (String::new(), Position::START);
         loop {
-            let got = delta(position, Edition::FIRST, &text, Knowledge::Whole);
+            let got = delta(
+                position,
+                Edition::FIRST,
+                &text,
+                Knowledge::Whole,
+                MAX_DELTA_BYTES,
+            );
             assert!(got.tokens.len() <= MAX_DELTA_BYTES && got.append);
             have.push_str(&got.tokens);
             position = got.position;

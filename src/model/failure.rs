@@ -39,6 +39,12 @@ pub enum FailureCode {
     ProviderUnauthorized,
     /// The model's server does not know the model.
     ModelNotFound,
+    /// The account at the model's server has nothing left.
+    ProviderQuota,
+    /// What the model would have to read is longer than its context window.
+    ContextTooLong,
+    /// The model asked for a tool, and none was offered.
+    ToolCalled,
     /// The model's server limits how often it is asked.
     ProviderRateLimited,
     /// The model's server refused the request.
@@ -76,6 +82,9 @@ impl FailureCode {
             Self::ProviderUnreachable => "provider_unreachable",
             Self::ProviderUnauthorized => "provider_unauthorized",
             Self::ModelNotFound => "model_not_found",
+            Self::ProviderQuota => "provider_quota",
+            Self::ContextTooLong => "context_too_long",
+            Self::ToolCalled => "tool_called",
             Self::ProviderRateLimited => "provider_rate_limited",
             Self::ProviderRefused => "provider_refused",
             Self::ProviderError => "provider_error",

@@ -20,11 +20,19 @@ pub fn history(messages: Vec<Message>, asked: &Message) -> Vec<Message> {
         .into_iter()
         .filter(|m| m.status == Status::Completed)
         .filter(|m| m.deleted_at.is_none() && m.superseded_at.is_none())
-        .filter(|m| matches!(m.role, Role::System | Role::User | Role::Assistant))
+        .filter(|m| match m.role {
+            Role::System | Role::Assistant => true,
+            // One without a request is a command.
+            Role::User => m.request_id.is_some(),
+            Role::Agent => false,
+        })
         .map(|m| (place_of[&m.id], m))
-        .filter(|((turn, _), m)| *turn < asked.sequence || m.id == asked.id)
+        .filter(|((turn, _), m)| {
+            *turn < asked.sequence || m.id == asked.id || m.role == Role::System
+        })
         .collect();
-    turns.sort_by_key(|(place, _)| *place);
+    // What the system says goes before everything, whenever it was said.
+    turns.sort_by_key(|(place, message)| (message.role != Role::System, *place));
     turns.into_iter().map(|(_, message)| message).collect()
 }
 
@@ -34,7 +42,7 @@ pub struct MessagePlace {
     pub id: MessageId,
     pub sequence: i64,
     pub reply_to: Option<MessageId>,
-    /// Deleted, or superseded already.
+    /// Deleted, superseded already, or not part of the talk.
     pub is_gone: bool,
 }
 
@@ -56,6 +64,14 @@ pub fn followers(places: &[MessagePlace], asked: MessageId, sequence: i64) -> Ve
         .filter(|place| turn(place) >= sequence)
         .map(|place| place.id)
         .collect()
+}
+
+/// The sequence of the question that each of these messages is or answers.
+#[must_use]
+pub fn turns(messages: &[Message]) -> Vec<i64> {
+    let places = places(messages);
+    let turn = |message: &Message| places[&message.id].0;
+    messages.iter().map(turn).collect()
 }
 
 fn places(messages: &[Message]) -> HashMap<MessageId, Place> {
@@ -87,8 +103,10 @@ mod tests {
             role,
             status: Status::Completed,
             reply_to: reply_to.map(|m| m.id),
-            request_id: None,
+            request_id: Some(entity::RequestId::generate()),
             content: String::new(),
+            reasoning: String::new(),
+            origin: None,
             edition: 0,
             version: 1,
             versions: 1,
@@ -149,6 +167,25 @@ mod tests {
         let all = vec![first.clone(), second.clone(), third, answer.clone()];
         let ids: Vec<_> = history(all, &second).into_iter().map(|m| m.id).collect();
         assert_eq!(ids, [first.id, answer.id, second.id]);
+    }
+
+    #[test]
+    fn commands_are_not_sent_and_what_the_system_says_goes_first() {
+        let question = message(1, Role::User, None);
+        let mut command = message(2, Role::User, None);
+        command.request_id = None;
+        let reply = message(3, Role::Agent, Some(&command));
+        let system = message(4, Role::System, None);
+        let asked = message(5, Role::User, None);
+        let all = vec![
+            question.clone(),
+            command,
+            reply,
+            system.clone(),
+            asked.clone(),
+        ];
+        let ids: Vec<_> = history(all, &asked).into_iter().map(|m| m.id).collect();
+        assert_eq!(ids, [system.id, question.id, asked.id]);
     }
 
     #[test]

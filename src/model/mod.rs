@@ -1,10 +1,17 @@
 //! The pure rules: no input or output, nothing asynchronous, nothing that waits.
 
+pub mod agent;
+pub mod allowance;
 pub mod clock;
+pub mod command;
+pub mod context;
 pub mod delta;
 pub mod failure;
 pub mod hint;
 pub mod history;
+pub mod parameters;
 pub mod position;
+pub mod spec;
 pub mod text;
+pub mod tokens;
 pub mod usage;

@@ -1,5 +1,7 @@
 //! What answers use and cost: token counts, estimated where a provider did not report them, and prices.
 
+use serde::{Deserialize, Serialize};
+
 /// Characters of a token, as OpenAI's rule of thumb has it for English:
 /// <https://help.openai.com/en/articles/4936856-what-are-tokens-and-how-to-count-them>.
 const ASCII_CHARS_PER_TOKEN: u64 = 4;
@@ -8,7 +10,7 @@ const OTHER_CHARS_PER_TOKEN: u64 = 1;
 const MILLION: f64 = 1_000_000.0;
 
 /// Tokens, as a provider counts them. None where it does not say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     pub input_tokens: Option<i64>,
     pub output_tokens: Option<i64>,
@@ -29,6 +31,21 @@ impl Usage {
             cached_tokens: self.cached_tokens.or(earlier.cached_tokens),
         }
     }
+
+    /// Both together: of two calls.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        let sum = |one: Option<i64>, two: Option<i64>| match (one, two) {
+            (Some(one), Some(two)) => Some(one.saturating_add(two)),
+            (one, two) => one.or(two),
+        };
+        Self {
+            input_tokens: sum(self.input_tokens, other.input_tokens),
+            output_tokens: sum(self.output_tokens, other.output_tokens),
+            reasoning_tokens: sum(self.reasoning_tokens, other.reasoning_tokens),
+            cached_tokens: sum(self.cached_tokens, other.cached_tokens),
+        }
+    }
 }
 
 /// About how many tokens a text is: a rule of thumb, good to a third either way.
@@ -47,9 +64,8 @@ pub fn estimate_tokens(text: &str) -> i64 {
 }
 
 /// What a million tokens of one model cost.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Price {
-    pub model: String,
     pub input: f64,
     pub output: f64,
     /// Of input that the provider had in its cache; none: the same as other input.
@@ -81,6 +97,17 @@ fn tokens(count: i64) -> f64 {
     count.max(0) as f64
 }
 
+/// An amount of the currency in its millionths.
+#[must_use]
+pub fn micros(amount: f64) -> i64 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a float that is too large becomes the largest integer"
+    )]
+    let micros = (amount * MILLION).round() as i64;
+    micros
+}
+
 /// An amount of the currency, from its millionths.
 #[must_use]
 pub fn amount(micros: i64) -> f64 {
@@ -101,7 +128,6 @@ mod tests {
     #[test]
     fn a_price_is_per_million_and_cached_input_has_its_own() {
         let price = Price {
-            model: "m".into(),
             input: 2.0,
             output: 8.0,
             cached: Some(0.5),

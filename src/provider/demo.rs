@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use async_stream::stream;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
 
-use super::{Call, Event, Provider, ProviderError, Speaker};
+use super::{Call, Capabilities, Event, ListedModel, Provider, ProviderError, Speaker};
+use crate::model::parameters::Effort;
 use crate::model::text::head;
 use crate::model::usage::Usage;
 
@@ -17,6 +19,18 @@ pub const DEMO_MODEL: &str = "demo";
 const QUOTED_CHARS: usize = 600;
 /// Pieces that fall due within this time are given out together: timers are no finer.
 const TICK: Duration = Duration::from_millis(1);
+
+/// It takes what it is given, so that everything can be tried with it.
+const MAX_TEMPERATURE: f64 = 2.0;
+const MAX_STOP: usize = 16;
+
+/// What it pretends to think: the more effort, the more of it.
+const THOUGHTS: [&str; 4] = [
+    "Somebody has written to me, so I should answer. ",
+    "I cannot really think, but I can show where thoughts would stand. ",
+    "They are kept apart from the answer, and nobody has to read them. ",
+    "First a greeting, then what was said, then a table and a list: that shows the most. ",
+];
 
 const GREETINGS: [&str; 4] = ["Hello!", "Hi there!", "Good to see you!", "Welcome!"];
 
@@ -73,12 +87,8 @@ impl Provider for Demo {
         "demo"
     }
 
-    fn default_model(&self) -> &str {
-        DEMO_MODEL
-    }
-
-    fn accepts(&self, model: &str) -> bool {
-        model == DEMO_MODEL
+    fn address(&self) -> String {
+        "demo".to_owned()
     }
 
     fn answer(&self, call: Call) -> BoxStream<'static, Result<Event, ProviderError>> {
@@ -89,37 +99,84 @@ impl Provider for Demo {
             .find(|turn| turn.speaker == Speaker::User)
             .map(|turn| turn.content.clone())
             .unwrap_or_default();
-        let read: usize = call
-            .turns
-            .iter()
-            .map(|turn| turn.content.split_whitespace().count())
-            .sum();
-        let tokens = self.tokens(&asked);
-        let usage = Usage {
-            input_tokens: i64::try_from(read).ok(),
-            output_tokens: i64::try_from(tokens.len()).ok(),
-            ..Usage::default()
+        let thoughts = thoughts(call.parameters.reasoning_effort);
+        let mut tokens = self.tokens(&asked);
+        let limit = call.parameters.max_tokens;
+        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+        let reason = if tokens.len() > limit {
+            "length"
+        } else {
+            "stop"
         };
+        tokens.truncate(limit);
+        let usage = usage(&call, &thoughts, &tokens);
         let pause = Duration::from_secs_f64(1.0 / self.settings.tokens_per_second);
         Box::pin(stream! {
             let mut due = Instant::now();
-            let mut piece = String::new();
-            for token in tokens {
-                due += pause;
-                if due > Instant::now() + TICK {
-                    if !piece.is_empty() {
-                        yield Ok(Event::Text(std::mem::take(&mut piece)));
+            for (words, make) in [
+                (thoughts, Event::Reasoning as fn(String) -> Event),
+                (tokens, Event::Text),
+            ] {
+                let mut piece = String::new();
+                for word in words {
+                    due += pause;
+                    if due > Instant::now() + TICK {
+                        if !piece.is_empty() {
+                            yield Ok(make(std::mem::take(&mut piece)));
+                        }
+                        tokio::time::sleep_until(due).await;
                     }
-                    tokio::time::sleep_until(due).await;
+                    piece.push_str(&word);
                 }
-                piece.push_str(&token);
-            }
-            if !piece.is_empty() {
-                yield Ok(Event::Text(piece));
+                if !piece.is_empty() {
+                    yield Ok(make(piece));
+                }
             }
             yield Ok(Event::Usage(usage));
-            yield Ok(Event::Finished { reason: "stop".to_owned() });
+            yield Ok(Event::Finished { reason: reason.to_owned() });
         })
+    }
+
+    fn models(&self) -> BoxFuture<'static, Result<Vec<ListedModel>, ProviderError>> {
+        let model = ListedModel {
+            id: DEMO_MODEL.to_owned(),
+            ..ListedModel::default()
+        };
+        Box::pin(std::future::ready(Ok(vec![model])))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            max_temperature: MAX_TEMPERATURE,
+            max_stop: MAX_STOP,
+            seed: true,
+            reasoning_effort: true,
+        }
+    }
+}
+
+/// The words that it thinks before it answers; none if nobody wants it to think.
+fn thoughts(effort: Option<Effort>) -> Vec<String> {
+    let sentences = match effort {
+        None | Some(Effort::None) => 0,
+        Some(Effort::Minimal) => 1,
+        Some(Effort::Low) => 2,
+        Some(Effort::Medium) => 3,
+        Some(Effort::High) => THOUGHTS.len(),
+    };
+    let text = THOUGHTS[..sentences].concat();
+    text.split_inclusive(' ').map(str::to_owned).collect()
+}
+
+/// Words are its tokens.
+fn usage(call: &Call, thoughts: &[String], tokens: &[String]) -> Usage {
+    let words = |turn: &super::Turn| turn.content.split_whitespace().count();
+    let count = |words: usize| i64::try_from(words).ok();
+    Usage {
+        input_tokens: count(call.turns.iter().map(words).sum()),
+        output_tokens: count(thoughts.len() + tokens.len()),
+        reasoning_tokens: count(thoughts.len()).filter(|count| *count > 0),
+        cached_tokens: None,
     }
 }
 
@@ -155,7 +212,10 @@ A local Ollama is found by itself. Have fun!\n"
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
+
     use super::*;
+    use crate::model::parameters::Parameters;
 
     fn demo(tokens: usize, seed: u64) -> Demo {
         Demo::new(DemoSettings {
@@ -198,25 +258,54 @@ mod tests {
         }
     }
 
+    fn call(parameters: Parameters) -> Call {
+        Call {
+            model: DEMO_MODEL.into(),
+            turns: Vec::new(),
+            parameters,
+            context_window: None,
+            max_output: None,
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_answer_takes_its_time() {
-        use futures::StreamExt;
         let demo = Demo::new(DemoSettings {
             tokens_per_second: 20.0,
             tokens: 100,
             seed: 0,
         });
-        let call = Call {
-            model: None,
-            turns: Vec::new(),
-        };
         let begun = Instant::now();
-        let events: Vec<_> = demo.answer(call).collect().await;
+        let events: Vec<_> = demo.answer(call(Parameters::default())).collect().await;
         assert_eq!(begun.elapsed().as_secs(), 5, "100 tokens at 20 a second");
         assert_eq!(
             events.len(),
             102,
             "each token by itself, the usage, the end"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_thinks_when_asked_to_and_stops_where_told_to() {
+        let parameters = Parameters {
+            reasoning_effort: Some(Effort::Low),
+            max_tokens: Some(3),
+            ..Parameters::default()
+        };
+        let events: Vec<_> = demo(10, 0).answer(call(parameters)).collect().await;
+        let events: Vec<_> = events.into_iter().map(Result::unwrap).collect();
+        let thought: String = events.iter().filter_map(reasoning).collect();
+        assert_eq!(thought, THOUGHTS[..2].concat());
+        let words = events.iter().filter(|e| matches!(e, Event::Text(_)));
+        assert_eq!(words.count(), 3);
+        let reason = "length".to_owned();
+        assert_eq!(events.last(), Some(&Event::Finished { reason }));
+    }
+
+    fn reasoning(event: &Event) -> Option<&str> {
+        match event {
+            Event::Reasoning(text) => Some(text),
+            _ => None,
+        }
     }
 }

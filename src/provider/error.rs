@@ -21,6 +21,8 @@ pub struct ProviderError {
     pub verdict: Verdict,
     /// What only the log says.
     pub detail: Option<String>,
+    /// The server does not say whether it is the model or the address that it does not know.
+    pub is_model_or_address: bool,
 }
 
 impl ProviderError {
@@ -33,11 +35,24 @@ impl ProviderError {
         )
     }
 
+    /// The answer was not there in time.
+    #[must_use]
+    pub fn took_too_long(provider: &str, limit: Duration) -> Self {
+        Self::retry(
+            FailureCode::ProviderStalled,
+            format!(
+                "The model's server ({provider}) did not answer within {} s.",
+                limit.as_secs()
+            ),
+        )
+    }
+
     pub(super) fn fail(code: FailureCode, message: impl Into<String>) -> Self {
         Self {
             failure: Failure::new(code, message),
             verdict: Verdict::Fail,
             detail: None,
+            is_model_or_address: false,
         }
     }
 

@@ -3,7 +3,9 @@
 use entity::llm_attempt::{Column, Entity, Model};
 use entity::{OwnerId, Timestamp};
 use sea_orm::{
-    EntityTrait, FromQueryResult, IntoActiveModel, Statement, Value, sea_query::OnConflict,
+    ColumnTrait, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QuerySelect,
+    Statement, Value,
+    sea_query::{Expr, OnConflict},
 };
 
 use super::{Store, StoreError, Tx};
@@ -28,6 +30,11 @@ pub struct UsageSum {
     pub output_tokens: i64,
     pub reasoning_tokens: i64,
     pub cached_tokens: i64,
+    /// Attempts whose answer was in the response cache, and attempts for which it was not.
+    pub cache_hits: i64,
+    pub cache_misses: i64,
+    /// Tokens that the response cache made it unnecessary to pay for.
+    pub saved_tokens: i64,
     /// Attempts of models that have a price.
     pub priced: i64,
     pub cost_micros: i64,
@@ -71,6 +78,28 @@ impl Store {
         total.ok_or(StoreError::Missing { what: "sum" })
     }
 
+    /// Tokens, and millionths of the currency, that the owner's attempts used that have ended since.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn used_since(
+        &self,
+        owner: OwnerId,
+        since: Timestamp,
+    ) -> Result<(i64, i64), StoreError> {
+        let sum = |what: &str| format!("CAST(COALESCE(sum({what}), 0) AS BIGINT)");
+        let sums: Option<(i64, i64)> = Entity::find()
+            .select_only()
+            .expr(Expr::cust(sum("input_tokens + output_tokens")))
+            .expr(Expr::cust(sum("cost_micros")))
+            .filter(Column::OwnerId.eq(owner))
+            .filter(Column::FinishedAt.gte(since))
+            .into_tuple()
+            .one(self.reader())
+            .await?;
+        Ok(sums.unwrap_or_default())
+    }
+
     async fn sums(
         &self,
         key: &str,
@@ -84,13 +113,17 @@ impl Store {
         let sql = format!(
             "SELECT {key} AS key, count(*) AS attempts, \
                {} AS estimated, {} AS input_tokens, {} AS output_tokens, {} AS reasoning_tokens, \
-               {} AS cached_tokens, count(cost_micros) AS priced, {} AS cost_micros \
+               {} AS cached_tokens, {} AS cache_hits, {} AS cache_misses, {} AS saved_tokens, \
+               count(cost_micros) AS priced, {} AS cost_micros \
              FROM llm_attempt WHERE owner_id = $1 AND finished_at >= $2 AND finished_at < $3 {order}",
             sum("CASE WHEN estimated THEN 1 ELSE 0 END"),
             sum("input_tokens"),
             sum("output_tokens"),
             sum("reasoning_tokens"),
             sum("cached_tokens"),
+            sum("CASE WHEN cache = 'hit' THEN 1 ELSE 0 END"),
+            sum("CASE WHEN cache = 'miss' THEN 1 ELSE 0 END"),
+            sum("saved_tokens"),
             sum("cost_micros"),
         );
         let values: [Value; 3] = [owner.into(), from.into(), to.into()];

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use entity::chat::{ActiveModel, Column, Entity, Model, OnBusy, Status};
-use entity::{ChatId, OwnerId, Timestamp, chat_message, llm_request};
+use entity::{ChatId, OwnerId, Parameters, Timestamp, chat_message, llm_request};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, IntoActiveModel, QueryFilter,
@@ -35,12 +35,15 @@ impl Advance {
 }
 
 /// What of a chat is set anew; none leaves it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChatChange {
     pub title: Option<String>,
     pub model: Option<String>,
     pub agent: Option<String>,
     pub on_busy: Option<OnBusy>,
+    pub parameters: Option<Parameters>,
+    /// What the messages up to a sequence number said; none of both forgets it.
+    pub summary: Option<Option<(String, i64)>>,
 }
 
 /// The last thing said in a chat.
@@ -66,6 +69,14 @@ impl Store {
             .filter(Column::OwnerId.eq(owner))
             .one(self.reader())
             .await?)
+    }
+
+    /// The chat, whoever holds it.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn chat_of(&self, id: ChatId) -> Result<Option<Model>, StoreError> {
+        Ok(Entity::find_by_id(id).one(self.reader()).await?)
     }
 
     /// Up to `limit` of the owner's chats, the one last changed first, after the chat that stands
@@ -221,6 +232,15 @@ impl Tx {
         if let Some(on_busy) = change.on_busy {
             row.on_busy = sea_orm::Set(Some(on_busy));
         }
+        if let Some(parameters) = change.parameters {
+            let is_empty = parameters == Parameters::default();
+            row.parameters = sea_orm::Set(Some(parameters).filter(|_| !is_empty));
+        }
+        if let Some(summary) = change.summary {
+            let (text, through) = summary.unzip();
+            row.summary = sea_orm::Set(text);
+            row.summary_through = sea_orm::Set(through);
+        }
         if row != ActiveModel::default() {
             Entity::update_many()
                 .set(row)
@@ -231,6 +251,29 @@ impl Tx {
         self.chat(id)
             .await?
             .ok_or(StoreError::Missing { what: "chat" })
+    }
+
+    /// Forgets the summary of a chat if this message's turn is part of it: it will say something else.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(super) async fn forget_summary(
+        &self,
+        message: &chat_message::Model,
+    ) -> Result<(), StoreError> {
+        let question = match message.reply_to {
+            Some(question) => self.message(question).await?,
+            None => None,
+        };
+        let turn = question.map_or(message.sequence, |question| question.sequence);
+        Entity::update_many()
+            .col_expr(Column::Summary, Expr::value(Option::<String>::None))
+            .col_expr(Column::SummaryThrough, Expr::value(Option::<i64>::None))
+            .filter(Column::Id.eq(message.chat_id))
+            .filter(Column::SummaryThrough.gte(turn))
+            .exec(self.connection())
+            .await?;
+        Ok(())
     }
 
     /// Deletes the chat with its messages and requests. Whether it was there.

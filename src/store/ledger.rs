@@ -1,6 +1,6 @@
 //! Rows of `token_ledger`: appended in batches, read back in order, purged when the text is final.
 
-use entity::token_ledger::{ActiveModel, Column, Entity, Model};
+use entity::token_ledger::{ActiveModel, Channel, Column, Entity, Model};
 use entity::{RequestId, llm_request};
 use sea_orm::{
     ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set,
@@ -9,40 +9,84 @@ use sea_orm::{
 
 use super::{Fence, Store, StoreError, Tx};
 
-/// Rows in one INSERT. Four values are bound for each; SQLite takes 32,766 in a statement.
+/// Rows in one INSERT. Five values are bound for each; SQLite takes 32,766 in a statement.
 const MAX_ROWS: usize = 4_000;
 /// Ids in one `IN (…)`.
 const MAX_IDS: usize = 1_000;
 
-/// A piece of an answer's text.
+/// A piece of one of an answer's two texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
     pub request: RequestId,
     pub attempt: i64,
+    pub channel: Channel,
     /// Bytes of UTF-8 before it.
     pub start_offset: i64,
     pub text: String,
 }
 
+/// An answer's two texts, as far as the database has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerTexts {
+    pub text: String,
+    pub reasoning: String,
+}
+
+impl LedgerTexts {
+    fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.reasoning.is_empty()
+    }
+
+    /// Whether another attempt's texts are worth more than these: words are worth more than thoughts,
+    /// and thoughts more than nothing.
+    #[must_use]
+    pub fn are_less_than(&self, other: &Self) -> bool {
+        let worth = |texts: &Self| (!texts.text.is_empty(), !texts.reasoning.is_empty());
+        self.text.is_empty() && worth(self) < worth(other)
+    }
+
+    /// Puts chunks in the order of their offsets behind the texts. A chunk that is there twice was
+    /// left by a flush that was committed but not confirmed: the flusher writes exactly the same
+    /// one again.
+    fn join(&mut self, chunks: &[Model]) {
+        for chunk in chunks {
+            let text = match chunk.channel {
+                Channel::Text => &mut self.text,
+                Channel::Reasoning => &mut self.reasoning,
+            };
+            if i64::try_from(text.len()) == Ok(chunk.start_offset) {
+                text.push_str(&chunk.text);
+            }
+        }
+    }
+}
+
 impl Store {
-    /// Appends to `text` what an attempt has written behind it, up to the first gap.
+    /// Appends to `texts` what an attempt has written behind them, up to the first gap.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn read_ledger(
         &self,
         (request, attempt): Fence,
-        text: &mut String,
+        texts: &mut LedgerTexts,
     ) -> Result<(), StoreError> {
-        let known = i64::try_from(text.len()).unwrap_or(i64::MAX);
+        let behind = |channel: Channel, text: &str| {
+            let known = i64::try_from(text.len()).unwrap_or(i64::MAX);
+            Column::Channel
+                .eq(channel)
+                .and(Column::StartOffset.gte(known))
+        };
         let rows = Entity::find()
             .filter(Column::RequestId.eq(request))
             .filter(Column::Attempt.eq(attempt))
-            .filter(Column::StartOffset.gte(known))
+            .filter(
+                behind(Channel::Text, &texts.text).or(behind(Channel::Reasoning, &texts.reasoning)),
+            )
             .order_by_asc(Column::StartOffset)
             .all(self.reader())
             .await?;
-        join(rows, text);
+        texts.join(&rows);
         Ok(())
     }
 
@@ -55,31 +99,30 @@ impl Store {
     pub async fn last_ledger_text(
         &self,
         request: RequestId,
-    ) -> Result<Option<(i64, String)>, StoreError> {
+    ) -> Result<Option<(i64, LedgerTexts)>, StoreError> {
         let rows = Entity::find()
             .filter(Column::RequestId.eq(request))
             .order_by_desc(Column::Attempt)
             .order_by_asc(Column::StartOffset)
             .all(self.reader())
             .await?;
+        let mut found = None;
         for chunks in rows.chunk_by(|a, b| a.attempt == b.attempt) {
-            let mut text = String::new();
-            join(chunks.to_vec(), &mut text);
-            if let Some(first) = chunks.first().filter(|_| !text.is_empty()) {
-                return Ok(Some((first.attempt, text)));
+            let mut texts = LedgerTexts::default();
+            texts.join(chunks);
+            let Some(first) = chunks.first().filter(|_| !texts.is_empty()) else {
+                continue;
+            };
+            // Thoughts are better than nothing, and words are better than thoughts.
+            let has_words = !texts.text.is_empty();
+            if has_words || found.is_none() {
+                found = Some((first.attempt, texts));
+            }
+            if has_words {
+                break;
             }
         }
-        Ok(None)
-    }
-}
-
-/// Puts chunks in the order of their offsets behind a text. A chunk that is there twice was left
-/// by a flush that was committed but not confirmed: the flusher writes exactly the same one again.
-fn join(chunks: Vec<Model>, text: &mut String) {
-    for chunk in chunks {
-        if i64::try_from(text.len()) == Ok(chunk.start_offset) {
-            text.push_str(&chunk.text);
-        }
+        Ok(found)
     }
 }
 
@@ -93,6 +136,7 @@ impl Tx {
             let rows = batch.iter().map(|chunk| ActiveModel {
                 request_id: Set(chunk.request),
                 attempt: Set(chunk.attempt),
+                channel: Set(chunk.channel),
                 start_offset: Set(chunk.start_offset),
                 text: Set(chunk.text.clone()),
                 ..Default::default()

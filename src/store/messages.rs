@@ -1,12 +1,12 @@
 //! Rows of `chat_message`.
 
-use entity::chat_message::{Column, Entity, Model, Status};
+use entity::chat_message::{Column, Entity, Model, Role, Status};
 use entity::{
-    ChatId, MessageId, OwnerId, RequestId, Timestamp, chat, llm_request, message_version,
+    ChatId, MessageId, Origin, OwnerId, RequestId, Timestamp, chat, llm_request, message_version,
 };
 use sea_orm::{
-    ColumnTrait, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QueryOrder,
-    QuerySelect, Select,
+    ColumnTrait, EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
     sea_query::{Expr, ExprTrait, Query},
 };
 
@@ -16,20 +16,15 @@ use crate::model::history::MessagePlace;
 /// Ids in one `IN (…)`.
 const MAX_IDS: usize = 1_000;
 
-/// A stretch of a chat's messages, in order.
-#[derive(Clone, Debug, Default)]
-pub struct MessagePage {
-    pub messages: Vec<Model>,
-    /// There are more behind the last one.
-    pub has_more: bool,
-}
-
 /// How an assistant message ends.
 #[derive(Clone, Debug)]
 pub struct Finish {
     pub status: Status,
-    /// The final text.
+    /// The final texts.
     pub content: String,
+    pub reasoning: String,
+    /// Who wrote it; none leaves what the message says of it.
+    pub origin: Option<Origin>,
     /// The edition that the text is.
     pub edition: i64,
     pub error: Option<(String, String)>,
@@ -43,6 +38,8 @@ pub struct Finish {
 pub struct Rewrite {
     pub status: Status,
     pub content: String,
+    pub reasoning: String,
+    pub origin: Option<Origin>,
     pub edition: i64,
     pub version: i64,
     pub versions: i64,
@@ -64,7 +61,8 @@ pub struct Watched {
 }
 
 impl Store {
-    /// The message, if it is in a chat of the owner. Deleted ones count as gone.
+    /// The message, if it is in a chat of the owner. Deleted ones count as gone, and what the system
+    /// says is not shown.
     ///
     /// # Errors
     /// If the database fails.
@@ -80,6 +78,7 @@ impl Store {
             .to_owned();
         Ok(Entity::find_by_id(id)
             .filter(Column::DeletedAt.is_null())
+            .filter(Column::Role.ne(Role::System))
             .filter(Column::ChatId.in_subquery(chats))
             .one(self.reader())
             .await?)
@@ -105,6 +104,7 @@ impl Store {
             .to_owned();
         Ok(Entity::find_by_id(id)
             .filter(Column::DeletedAt.is_null())
+            .filter(Column::Role.ne(Role::System))
             .expr_as(owner, "owner_id")
             .expr_as(attempt, "attempt")
             .into_model()
@@ -130,71 +130,6 @@ impl Store {
             .await?)
     }
 
-    /// The messages after `sequence`, oldest first, deleted and superseded ones left out: at most `limit` and
-    /// as many as have `budget_bytes` of text together, but at least one.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn messages_after(
-        &self,
-        chat: ChatId,
-        sequence: i64,
-        limit: u64,
-        budget_bytes: usize,
-    ) -> Result<MessagePage, StoreError> {
-        let query = Entity::find()
-            .filter(Column::ChatId.eq(chat))
-            .filter(Column::Sequence.gt(sequence))
-            .filter(Column::DeletedAt.is_null())
-            .filter(Column::SupersededAt.is_null())
-            .order_by_asc(Column::Sequence);
-        let sizes = self.sizes(query, limit).await?;
-        let fitting = fitting(&sizes, limit, budget_bytes);
-        if fitting == 0 {
-            return Ok(MessagePage::default());
-        }
-        self.read_page(&sizes, fitting, Column::Sequence).await
-    }
-
-    /// The messages up to `sequence` that changed after `revision`, in the order in which they
-    /// changed, deleted ones included: whole revisions, as many as the limits allow, but at least
-    /// one, and the last of them.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn messages_changed(
-        &self,
-        chat: ChatId,
-        sequence: i64,
-        revision: i64,
-        limit: u64,
-        budget_bytes: usize,
-    ) -> Result<(MessagePage, i64), StoreError> {
-        let query = Entity::find()
-            .filter(Column::ChatId.eq(chat))
-            .filter(Column::Revision.gt(revision))
-            .filter(Column::Sequence.lte(sequence))
-            .order_by_asc(Column::Revision)
-            .order_by_asc(Column::Sequence);
-        let sizes = self.sizes(query, limit).await?;
-        let mut fitting = fitting(&sizes, limit, budget_bytes);
-        let revision_at = |place: usize| sizes.get(place).map(|size| size.revision);
-        // What changed together is told together: a client that has a revision has all of it.
-        while fitting > 0
-            && fitting < sizes.len()
-            && revision_at(fitting) == revision_at(fitting - 1)
-        {
-            fitting += 1;
-        }
-        let Some(through) = fitting.checked_sub(1).and_then(revision_at) else {
-            return Ok((MessagePage::default(), revision));
-        };
-        let mut page = self.read_page(&sizes, fitting, Column::Revision).await?;
-        // As many as were asked for: there may be more that nobody has looked at.
-        page.has_more |= sizes.len() as u64 > limit;
-        Ok((page, through))
-    }
-
     /// All of a chat's messages, in order.
     ///
     /// # Errors
@@ -206,65 +141,6 @@ impl Store {
             .all(self.reader())
             .await?)
     }
-
-    /// Looks at the sizes first, so that a page of long answers is not read to be thrown away.
-    async fn sizes(&self, query: Select<Entity>, limit: u64) -> Result<Vec<Size>, StoreError> {
-        Ok(query
-            .select_only()
-            .column(Column::Id)
-            .column(Column::Revision)
-            .column_as(
-                Expr::cust("CAST(octet_length(content) AS BIGINT)"),
-                "content_bytes",
-            )
-            .limit(limit + 1)
-            .into_model()
-            .all(self.reader())
-            .await?)
-    }
-
-    async fn read_page(
-        &self,
-        sizes: &[Size],
-        fitting: usize,
-        order: Column,
-    ) -> Result<MessagePage, StoreError> {
-        let ids = sizes[..fitting].iter().map(|size| size.id);
-        let messages = Entity::find()
-            .filter(Column::Id.is_in(ids))
-            .order_by_asc(order)
-            .order_by_asc(Column::Sequence)
-            .all(self.reader())
-            .await?;
-        Ok(MessagePage {
-            messages,
-            has_more: sizes.len() > fitting,
-        })
-    }
-}
-
-/// How much text a message has.
-#[derive(FromQueryResult)]
-struct Size {
-    id: MessageId,
-    revision: i64,
-    content_bytes: i64,
-}
-
-/// How many of the first messages fit the limits; one fits always.
-fn fitting(sizes: &[Size], limit: u64, budget_bytes: usize) -> usize {
-    let mut left = budget_bytes;
-    sizes
-        .iter()
-        .take(usize::try_from(limit).unwrap_or(usize::MAX))
-        .enumerate()
-        .take_while(|(place, size)| {
-            let bytes = usize::try_from(size.content_bytes).unwrap_or(usize::MAX);
-            let fits = bytes <= left;
-            left = left.saturating_sub(bytes);
-            *place == 0 || fits
-        })
-        .count()
 }
 
 impl Tx {
@@ -296,40 +172,101 @@ impl Tx {
             .await?)
     }
 
+    /// Whether something has been asked in a chat that is there to be seen. A command asks nothing.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn has_question(&self, chat: ChatId) -> Result<bool, StoreError> {
+        let question: Option<MessageId> = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::ChatId.eq(chat))
+            .filter(Column::Role.eq(Role::User))
+            .filter(Column::RequestId.is_not_null())
+            .filter(Column::DeletedAt.is_null())
+            .filter(Column::SupersededAt.is_null())
+            .into_tuple()
+            .one(self.connection())
+            .await?;
+        Ok(question.is_some())
+    }
+
+    /// The last answer of a model in a chat that is there to be seen.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn last_answer(&self, chat: ChatId) -> Result<Option<Model>, StoreError> {
+        Ok(Entity::find()
+            .filter(Column::ChatId.eq(chat))
+            .filter(Column::Role.eq(Role::Assistant))
+            .filter(Column::ReplyTo.is_not_null())
+            .filter(Column::DeletedAt.is_null())
+            .filter(Column::SupersededAt.is_null())
+            .order_by_desc(Column::Sequence)
+            .one(self.connection())
+            .await?)
+    }
+
+    /// The messages of a chat that somebody says who is neither the user nor answering them: the
+    /// system prompt and the greeting.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn prologue(&self, chat: ChatId) -> Result<Vec<Model>, StoreError> {
+        Ok(Entity::find()
+            .filter(Column::ChatId.eq(chat))
+            .filter(Column::Role.is_in([Role::System, Role::Assistant]))
+            .filter(Column::ReplyTo.is_null())
+            .filter(Column::DeletedAt.is_null())
+            .filter(Column::SupersededAt.is_null())
+            .order_by_asc(Column::Sequence)
+            .all(self.connection())
+            .await?)
+    }
+
     /// Where all of a chat's messages stand, without their texts.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn message_places(&self, chat: ChatId) -> Result<Vec<MessagePlace>, StoreError> {
-        type Row = (MessageId, i64, Option<MessageId>, Option<i64>, Option<i64>);
+        type Row = (
+            MessageId,
+            i64,
+            Option<MessageId>,
+            Role,
+            Option<i64>,
+            Option<i64>,
+        );
         let rows: Vec<Row> = Entity::find()
             .filter(Column::ChatId.eq(chat))
             .select_only()
-            .columns([Column::Id, Column::Sequence, Column::ReplyTo])
+            .columns([Column::Id, Column::Sequence, Column::ReplyTo, Column::Role])
             .columns([Column::DeletedAt, Column::SupersededAt])
             .order_by_asc(Column::Sequence)
             .into_tuple()
             .all(self.connection())
             .await?;
         let places = rows.into_iter().map(|row| {
-            let (id, sequence, reply_to, deleted, superseded) = row;
+            let (id, sequence, reply_to, role, deleted, superseded) = row;
             MessagePlace {
                 id,
                 sequence,
                 reply_to,
-                is_gone: deleted.or(superseded).is_some(),
+                // What the system says holds whatever is said around it.
+                is_gone: deleted.or(superseded).is_some() || role == Role::System,
             }
         });
         Ok(places.collect())
     }
 
-    /// The message that a chat began with, deleted or not.
+    /// The first message of the user's in a chat, deleted or not.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn first_message(&self, chat: ChatId) -> Result<Option<Model>, StoreError> {
         Ok(Entity::find()
             .filter(Column::ChatId.eq(chat))
+            .filter(Column::Role.eq(Role::User))
             .order_by_asc(Column::Sequence)
             .one(self.connection())
             .await?)
@@ -364,9 +301,14 @@ impl Tx {
     /// If the database fails.
     pub async fn finish_message(&self, id: MessageId, finish: Finish) -> Result<bool, StoreError> {
         let (code, message) = finish.error.unzip();
-        let updated = Entity::update_many()
+        let mut update = Entity::update_many();
+        if let Some(origin) = finish.origin {
+            update = update.col_expr(Column::Origin, Expr::value(origin));
+        }
+        let updated = update
             .col_expr(Column::Status, Expr::value(finish.status))
             .col_expr(Column::Content, Expr::value(finish.content))
+            .col_expr(Column::Reasoning, Expr::value(finish.reasoning))
             .col_expr(Column::Edition, Expr::value(finish.edition))
             .col_expr(Column::ErrorCode, Expr::value(code))
             .col_expr(Column::ErrorMessage, Expr::value(message))
@@ -409,10 +351,13 @@ impl Tx {
         before: &Model,
         rewrite: Rewrite,
     ) -> Result<bool, StoreError> {
+        self.forget_summary(before).await?;
         let (code, message) = rewrite.error.unzip();
         let updated = Entity::update_many()
             .col_expr(Column::Status, Expr::value(rewrite.status))
             .col_expr(Column::Content, Expr::value(rewrite.content))
+            .col_expr(Column::Reasoning, Expr::value(rewrite.reasoning))
+            .col_expr(Column::Origin, Expr::value(rewrite.origin))
             .col_expr(Column::Edition, Expr::value(rewrite.edition))
             .col_expr(Column::Version, Expr::value(rewrite.version))
             .col_expr(Column::Versions, Expr::value(rewrite.versions))
@@ -429,6 +374,28 @@ impl Tx {
             .exec(self.connection())
             .await?;
         Ok(updated.rows_affected == 1)
+    }
+
+    /// Whether one of these messages has changed since the chat had this revision.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn have_changed(
+        &self,
+        messages: &[MessageId],
+        revision: i64,
+    ) -> Result<bool, StoreError> {
+        for ids in messages.chunks(MAX_IDS) {
+            let changed = Entity::find()
+                .filter(Column::Id.is_in(ids.iter().copied()))
+                .filter(Column::Revision.gt(revision))
+                .count(self.connection())
+                .await?;
+            if changed > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Takes messages out of sight and keeps them; those that still wait to be answered will not be.
@@ -469,6 +436,7 @@ impl Tx {
         revision: i64,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        self.forget_summary(message).await?;
         let status = match message.status {
             Status::Pending => Status::Cancelled,
             ended => ended,
@@ -480,6 +448,7 @@ impl Tx {
         let updated = Entity::update_many()
             .col_expr(Column::Status, Expr::value(status))
             .col_expr(Column::Content, Expr::value(""))
+            .col_expr(Column::Reasoning, Expr::value(""))
             .col_expr(Column::ErrorCode, Expr::value(Option::<String>::None))
             .col_expr(Column::ErrorMessage, Expr::value(Option::<String>::None))
             .col_expr(Column::DeletedAt, Expr::value(now))

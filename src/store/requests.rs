@@ -1,6 +1,8 @@
 //! Rows of `llm_request`: claimed by one conditional UPDATE, changed and ended under the fence of
 //! the attempt.
 
+use std::fmt::Write as _;
+
 use entity::llm_request::{Column, Entity, Model, Status};
 use entity::{ChatId, RequestId, Timestamp};
 use sea_orm::{
@@ -28,10 +30,11 @@ pub struct Claim {
     pub now: Timestamp,
     /// Kept from the first claim of the request on.
     pub deadline_at: Timestamp,
-    /// Who is going to answer.
-    pub provider: String,
-    /// Requests that this provider may run at once, on all nodes together.
-    pub provider_limit: Option<u32>,
+    /// Who answers requests that name no provider.
+    pub default_provider: String,
+    /// Requests that a provider may run at once, on all nodes together. Those that are not here have
+    /// no limit.
+    pub provider_limits: Vec<(String, u32)>,
 }
 
 /// One run of a request: what a worker writes under.
@@ -144,6 +147,14 @@ impl Tx {
             .await?)
     }
 
+    /// As [`Store::request`], seen by this transaction.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn request(&self, id: RequestId) -> Result<Option<Model>, StoreError> {
+        Ok(Entity::find_by_id(id).one(self.connection()).await?)
+    }
+
     /// As [`Store::active_requests`], and nobody else changes them until this transaction ends.
     /// Requests are locked before their chat, as a claim does, and among themselves by their ids.
     ///
@@ -170,8 +181,8 @@ impl Tx {
     }
 
     /// Takes the oldest queued request whose chat is free, and turns it `running` under the lease.
-    /// None if there is none, or the provider has enough to do. Of one chat's requests the
-    /// earliest goes first.
+    /// None if there is none whose provider has room. Of one chat's requests the earliest goes
+    /// first.
     ///
     /// # Errors
     /// If the database fails; [`StoreError::is_duplicate`] if another node took one of the same chat.
@@ -181,21 +192,29 @@ impl Tx {
             claim.lease.expires_at.into(),
             claim.now.into(),
             claim.deadline_at.into(),
-            claim.provider.clone().into(),
+            claim.default_provider.clone().into(),
         ];
-        let mut has_room = "";
-        if let Some(limit) = claim.provider_limit {
+        let mut has_room = String::new();
+        let mut limits: Vec<&(String, u32)> = claim.provider_limits.iter().collect();
+        limits.sort();
+        for (provider, limit) in limits {
             // Counted under a lock, or two nodes would both find the last place free.
             self.dialect
-                .lock_until_commit(self.connection(), &claim.provider)
+                .lock_until_commit(self.connection(), provider)
                 .await?;
-            values.push(i64::from(limit).into());
-            has_room = "AND (SELECT count(*) FROM llm_request p \
-                 WHERE p.status = 'running' AND p.provider = $5) < $6";
+            let place = values.len() + 1;
+            values.extend([provider.clone().into(), i64::from(*limit).into()]);
+            let _ = write!(
+                has_room,
+                "AND (COALESCE(r.provider, $5) <> ${place} OR (SELECT count(*) FROM llm_request p \
+                   WHERE p.status = 'running' AND p.provider = ${place}) < ${}) ",
+                place + 1
+            );
         }
         let sql = format!(
             "UPDATE llm_request SET status = 'running', lease_owner = $1, lease_expires_at = $2, \
-               started_at = $3, deadline_at = COALESCE(deadline_at, $4), provider = $5 \
+               started_at = $3, deadline_at = COALESCE(deadline_at, $4), \
+               provider = COALESCE(provider, $5) \
              WHERE status = 'queued' AND id = (\
                SELECT r.id FROM llm_request r WHERE r.status = 'queued' {has_room} \
                AND NOT EXISTS (SELECT 1 FROM llm_request o \

@@ -34,6 +34,8 @@ impl Tx {
             chat_id: message.chat_id,
             status: message.status,
             content: message.content.clone(),
+            reasoning: message.reasoning.clone(),
+            origin: message.origin.clone(),
             request_id: message.request_id,
             error_code: message.error_code.clone(),
             error_message: message.error_message.clone(),

@@ -16,7 +16,7 @@ on_both_databases! {
         let answer = app.answer_to(&chat, &message).await;
         let seen = app.read_until(&answer, "**half").await;
         let first = app.get_fragment(&format!("/chat/message/{answer}/tokens/0")).await.expect(200).text;
-        assert!(first.contains(&format!("hx-get=\"/chat/message/{answer}/tokens/{}\"", seen.position)), "{first}");
+        assert!(first.contains(&format!("hx-get=\"/chat/message/{answer}/tokens/{}?reasoning=0\"", seen.position)), "{first}");
         assert!(first.contains("hx-trigger=\"every 300ms\""), "{first}");
         assert!(first.contains(&format!("hx-swap-oob=\"beforeend:#text-{answer}\">**half</span>")), "{first}");
         let quiet = app.get_fragment(&format!("/chat/message/{answer}/tokens/{}", seen.position)).await;

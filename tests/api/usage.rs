@@ -38,7 +38,7 @@ on_both_databases! {
         assert_eq!(by_model, [("scripted-model".to_owned(), json!(200))]);
         // 2 × (60 × 2.0 + 40 × 0.5 + 30 × 10.0) millionths.
         assert_eq!(sum, json!({"attempts": 2, "estimated": 0, "input_tokens": 200, "output_tokens": 60,
-            "reasoning_tokens": 24, "cached_tokens": 80, "cost": 0.000_88}));
+            "reasoning_tokens": 24, "cached_tokens": 80, "cache_hits": 0, "cache_lookups": 0, "saved_tokens": 0, "cost": 0.000_88}));
         let (by_chat, _) = total(&app, "chat").await;
         assert_eq!(by_chat, [("two".to_owned(), json!(100)), ("one".to_owned(), json!(100))]);
         let (by_day, _) = total(&app, "day").await;

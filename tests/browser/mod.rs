@@ -141,6 +141,66 @@ async fn a_reload_and_a_second_tab_go_on_in_mid_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thoughts_grow_folded_beside_the_answer() {
+    let gates = [CancellationToken::new(), CancellationToken::new()];
+    let thought = |text: &str| {
+        let delta = json!({"choices": [{"index": 0, "delta": {"reasoning_content": text}}]});
+        format!("data: {delta}\n\n")
+    };
+    let script = Script::stream()
+        .raw(thought("First <this>, "))
+        .wait(&gates[0])
+        .raw(thought("then 花粉."))
+        .wait(&gates[1])
+        .say(["**So.**"])
+        .finish();
+    let app = TestApp::start(Kind::Sqlite, Upstream::scripted([script]).await).await;
+    let browser = Browser::open().await;
+    browser.page.goto(&app.base).await.unwrap();
+    browser.type_into("#message", "Think\u{E007}").await;
+    // What is folded is not displayed: its text is read from the document.
+    let thoughts = async |wanted: &str| {
+        let read = "document.querySelector('.thoughts .thought')?.textContent ?? null";
+        eventually(wanted, async || {
+            (browser.evaluate(read).await == wanted).then_some(())
+        })
+        .await;
+    };
+    let is_open = "document.querySelector('.thoughts').open";
+    thoughts("First <this>, ").await;
+    assert_eq!(browser.evaluate(is_open).await, false, "folded");
+    let summary = browser
+        .text_of(".message-assistant .thoughts summary")
+        .await;
+    assert_eq!(summary, "What the model thought");
+    browser.press(".thoughts summary").await;
+    assert_eq!(browser.evaluate(is_open).await, true);
+    gates[0].cancel();
+    thoughts("First <this>, then 花粉.").await;
+    assert_eq!(
+        browser.evaluate(is_open).await,
+        true,
+        "it stays as the reader left it while it grows"
+    );
+    assert_eq!(
+        browser
+            .count(".message-assistant[data-status=pending]")
+            .await,
+        1
+    );
+    gates[1].cancel();
+    assert_eq!(browser.text_of(FINISHED).await, "So.");
+    thoughts("First <this>, then 花粉.").await;
+    browser.page.refresh().await.unwrap();
+    assert_eq!(browser.text_of(FINISHED).await, "So.");
+    thoughts("First <this>, then 花粉.").await;
+    assert_eq!(browser.evaluate(is_open).await, false, "folded again");
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.close().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_answer_is_shown_as_such_and_the_chat_goes_on() {
     let refusal = json!({"error": {"message": "too <much>"}});
     let scripts = [Script::json(400, &refusal), Script::answer(["Better"])];

@@ -4,15 +4,56 @@ use std::collections::BTreeMap;
 
 use entity::chat_message::Status;
 use entity::{ChatId, MessageId, OwnerId};
-use pollen::chat::{Chats, MessageRead};
+use pollen::chat::{Chats, Cursors, MessageRead};
+use pollen::model::delta::Delta;
 use pollen::model::position::Position;
 
-/// What a client knows of a message's text.
+/// What a client knows of a message's two texts.
 #[derive(Clone, Debug)]
 pub struct Text {
-    pub so_far: String,
-    pub position: Position,
+    pub said: Channel,
+    pub thought: Channel,
     pub status: Status,
+}
+
+/// What a client knows of one of them.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    pub so_far: String,
+    position: Position,
+}
+
+impl Channel {
+    fn new(so_far: &str, position: Position) -> Self {
+        Self {
+            so_far: so_far.to_owned(),
+            position,
+        }
+    }
+
+    fn apply(&mut self, delta: Delta) {
+        assert!(
+            delta.position >= self.position,
+            "P2: {delta:?} after {self:?}"
+        );
+        if delta.append {
+            self.so_far.push_str(&delta.tokens);
+            let step = delta.position.get() - self.position.get();
+            assert_eq!(
+                step,
+                delta.tokens.len() as u64,
+                "P3: {delta:?} after {self:?}"
+            );
+        } else {
+            self.so_far = delta.tokens;
+        }
+        self.position = delta.position;
+        assert_eq!(
+            self.position.offset(),
+            self.so_far.len(),
+            "P3: the text up to the position"
+        );
+    }
 }
 
 /// What a client knows of a message from the messages poll.
@@ -35,8 +76,10 @@ pub struct Feed {
 pub struct Client {
     /// Whether it sends the revision along.
     pub sends_revision: bool,
-    /// Whether it goes on from the text that a message came with, instead of from 0.
+    /// Whether it goes on from the texts that a message came with, instead of from 0.
     takes_content: bool,
+    /// Whether it wants to know what the model thinks.
+    pub reads_thoughts: bool,
     pub feeds: BTreeMap<ChatId, Feed>,
     texts: BTreeMap<MessageId, Text>,
 }
@@ -46,6 +89,7 @@ impl Client {
         Self {
             sends_revision: number.is_multiple_of(2),
             takes_content: number < 2,
+            reads_thoughts: number != 1,
             feeds: BTreeMap::new(),
             texts: BTreeMap::new(),
         }
@@ -76,8 +120,8 @@ impl Client {
                 assert!(before.is_none(), "a message was new twice");
                 if self.takes_content {
                     self.texts.entry(read.row.id).or_insert_with(|| Text {
-                        so_far: read.content.clone(),
-                        position: read.position,
+                        said: Channel::new(&read.content, read.position),
+                        thought: Channel::new(&read.reasoning, read.reasoning_position),
                         status: Status::Pending,
                     });
                 }
@@ -89,39 +133,28 @@ impl Client {
         panic!("there was always more");
     }
 
-    /// Polls for a message's text. What is known of it then.
+    /// Polls for a message's texts. What is known of them then.
     pub async fn poll_tokens(&mut self, chats: &Chats, id: MessageId) -> Text {
         let text = self.texts.entry(id).or_insert_with(|| Text {
-            so_far: String::new(),
-            position: Position::START,
+            said: Channel::new("", Position::START),
+            thought: Channel::new("", Position::START),
             status: Status::Pending,
         });
-        let poll = chats
-            .poll_tokens(OwnerId::LOCAL, id, text.position)
-            .await
-            .unwrap();
-        let delta = poll.delta;
-        assert!(
-            delta.position >= text.position,
-            "P2: {delta:?} after {text:?}"
-        );
-        if delta.append {
-            text.so_far.push_str(&delta.tokens);
-            let step = delta.position.get() - text.position.get();
-            assert_eq!(
-                step,
-                delta.tokens.len() as u64,
-                "P3: {delta:?} after {text:?}"
-            );
-        } else {
-            text.so_far = delta.tokens;
-        }
-        text.position = delta.position;
+        let cursors = Cursors {
+            text: text.said.position,
+            reasoning: self.reads_thoughts.then_some(text.thought.position),
+        };
+        let poll = chats.poll_tokens(OwnerId::LOCAL, id, cursors).await;
+        let poll = poll.unwrap();
+        text.said.apply(poll.delta);
         assert_eq!(
-            text.position.offset(),
-            text.so_far.len(),
-            "P3: the text up to the position"
+            poll.reasoning.is_some(),
+            self.reads_thoughts,
+            "only who asks is told"
         );
+        if let Some(thoughts) = poll.reasoning {
+            text.thought.apply(thoughts);
+        }
         text.status = poll.status;
         text.clone()
     }

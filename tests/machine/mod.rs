@@ -54,6 +54,12 @@ const CLAIM: Step = Step::Claim { node: 0 };
 const SAY: Step = Step::Say {
     writer: 0,
     piece: "字 ",
+    thinks: false,
+};
+const THINK: Step = Step::Say {
+    writer: 0,
+    piece: "é, ",
+    thinks: true,
 };
 const FINISH: Step = Step::End {
     writer: 0,
@@ -148,6 +154,41 @@ fn a_flush_that_was_lost_is_written_again_as_it_was() {
         renew: true,
         lost: Some(polls),
     };
-    let flushes = (1..32).flat_map(|polls| [SAY, flush(polls)]);
+    let flushes = (1..32).flat_map(|polls| [SAY, THINK, flush(polls)]);
     play::<1>([SEND, CLAIM].into_iter().chain(flushes));
+}
+
+#[test]
+fn what_was_thought_is_replaced_by_the_next_attempt_and_kept_if_there_is_none() {
+    let flush = Step::Flush {
+        node: 0,
+        renew: false,
+        lost: None,
+    };
+    let attempt = [CLAIM, THINK, flush, THINK, CRASH];
+    let attempts = (0..3).flat_map(|_| attempt.clone());
+    play::<1>([SEND].into_iter().chain(attempts));
+}
+
+#[test]
+fn words_outlast_the_thoughts_of_a_later_attempt() {
+    let flush = Step::Flush {
+        node: 0,
+        renew: false,
+        lost: None,
+    };
+    let cancel = Step::Cancel {
+        node: 0,
+        message: 1,
+    };
+    play::<1>([SEND, CLAIM, SAY, flush, CRASH, CLAIM, THINK, cancel]);
+}
+
+#[test]
+fn a_model_that_only_thinks_has_not_answered() {
+    let retry = Step::Retry {
+        node: 0,
+        message: 1,
+    };
+    play::<1>([SEND, CLAIM, THINK, FINISH, retry, CLAIM, THINK, SAY, FINISH]);
 }

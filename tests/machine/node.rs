@@ -7,20 +7,25 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use entity::chat::OnBusy;
+use entity::token_ledger::Channel;
 use entity::{MessageId, Timestamp};
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use pollen::chat::{AttemptSettings, ChatSettings, Chats};
-use pollen::ledger::{FlushSettings, Flusher, Follower, LedgerLimits, Ledgers};
+use pollen::cache::{CacheSettings, ResponseCache};
+use pollen::chat::{AttemptSettings, ChatSettings, Chats, Rooms};
+use pollen::ledger::{FlushSettings, Flusher, Follower, LedgerLimits, Ledgers, Live};
 use pollen::model::clock::Clock;
 use pollen::model::position::Position;
-use pollen::provider::{Call, Event, Provider, ProviderError};
+use pollen::provider::{
+    Call, Capabilities, Catalogue, Event, ListedModel, Provider, ProviderError,
+};
 use pollen::store::{Store, StoreSettings};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::reference::{LEASE_MS, MAX_ATTEMPTS};
+use super::reference::{LEASE_MS, MAX_ATTEMPTS, Texts};
 
 /// What takes longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -59,12 +64,21 @@ impl Provider for Scripted {
         "scripted"
     }
 
-    fn default_model(&self) -> &'static str {
-        "scripted"
+    fn address(&self) -> String {
+        "scripted".to_owned()
     }
 
-    fn accepts(&self, _: &str) -> bool {
-        true
+    fn models(&self) -> BoxFuture<'static, Result<Vec<ListedModel>, ProviderError>> {
+        Box::pin(std::future::ready(Ok(Vec::new())))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            max_temperature: 2.0,
+            max_stop: 4,
+            seed: true,
+            reasoning_effort: true,
+        }
     }
 
     fn answer(&self, call: Call) -> BoxStream<'static, Said> {
@@ -139,15 +153,20 @@ impl Node {
             },
         ));
         let (calls, called) = unbounded();
-        let chats = Arc::new(Chats::new(
-            Arc::clone(&store),
-            Arc::clone(&ledgers),
-            Arc::clone(&flusher),
-            Follower::new(Arc::clone(&store), Duration::ZERO),
-            Arc::new(Scripted { calls }),
-            clock,
-            settings_of(replaces_broken),
-        ));
+        let cache = ResponseCache::open(CacheSettings {
+            memory_bytes: 0,
+            redis_url: None,
+            timeout: PATIENCE,
+        });
+        let rooms = Rooms {
+            store: Arc::clone(&store),
+            ledgers: Arc::clone(&ledgers),
+            flusher: Arc::clone(&flusher),
+            follower: Follower::new(Arc::clone(&store), Duration::ZERO),
+            catalogue: Arc::new(Catalogue::of(Arc::new(Scripted { calls }), "scripted")),
+            cache: Arc::new(cache.unwrap()),
+        };
+        let chats = Arc::new(Chats::new(rooms, clock, settings_of(replaces_broken)));
         chats.recover().await.unwrap();
         Self {
             chats,
@@ -196,13 +215,14 @@ impl Node {
     }
 
     /// Waits until the model's words have arrived in memory, or nobody listens any more.
-    pub async fn heard(&self, answer: MessageId, text: &str) {
+    pub async fn heard(&self, answer: MessageId, texts: &Texts) {
+        let is_behind = |live: &Live| {
+            let read = |channel| live.read(channel, Position::START, usize::MAX).tokens;
+            read(Channel::Text) != texts.said || read(Channel::Reasoning) != texts.thought
+        };
         let heard = async {
             while !self.writing[&answer].is_stopped()
-                && self
-                    .ledgers
-                    .get(answer)
-                    .is_none_or(|live| live.read(Position::START).tokens != text)
+                && self.ledgers.get(answer).is_none_or(|live| is_behind(&live))
             {
                 tokio::task::yield_now().await;
             }
@@ -252,9 +272,11 @@ fn settings_of(replaces_broken: bool) -> ChatSettings {
             first_token: Duration::from_hours(1),
             max_retries: 0,
             replaces_broken,
-            provider_limit: None,
         },
-        prices: Vec::new(),
+        agents: Vec::new(),
+        tiers: Vec::new(),
+        default_tier: None,
+        summarises: false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The reference: what must hold, in the plainest terms. No editions, positions, revisions or
-//! transactions; a message is a text with a status, and a request is a line in a queue.
+//! transactions; a message is two texts, what was said and what was thought, with a status, and a
+//! request is a line in a queue.
 //!
 //! Steps name what they act on by a number that is taken modulo what there is, so that any
 //! sequence of steps makes sense and a failing one can be shrunk freely.
@@ -27,10 +28,11 @@ pub enum Step {
     Claim {
         node: usize,
     },
-    /// The model says a piece of the answer.
+    /// The model says a piece of the answer, or thinks it.
     Say {
         writer: usize,
         piece: &'static str,
+        thinks: bool,
     },
     /// The model's stream ends.
     End {
@@ -101,11 +103,51 @@ pub enum StreamEnd {
     Refused,
 }
 
-/// A text that a message has or had.
+/// What a model has said, and what it has thought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Texts {
+    pub said: String,
+    pub thought: String,
+}
+
+impl Texts {
+    pub fn of(said: &str) -> Self {
+        Self {
+            said: said.to_owned(),
+            thought: String::new(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.said.is_empty() && self.thought.is_empty()
+    }
+
+    /// These, unless an earlier attempt left words where there are none here, or anything at all where
+    /// there is nothing.
+    fn or(self, remains: Self) -> Self {
+        let is_worse = if self.is_empty() {
+            !remains.is_empty()
+        } else {
+            self.said.is_empty() && !remains.said.is_empty()
+        };
+        if is_worse { remains } else { self }
+    }
+
+    fn push(&mut self, piece: &str, thinks: bool) {
+        let text = if thinks {
+            &mut self.thought
+        } else {
+            &mut self.said
+        };
+        text.push_str(piece);
+    }
+}
+
+/// Texts that a message has or had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     pub status: Status,
-    pub text: String,
+    pub texts: Texts,
 }
 
 #[derive(Clone, Debug)]
@@ -113,7 +155,7 @@ pub struct Message {
     pub chat: usize,
     /// The question, if this is an answer.
     pub answers: Option<usize>,
-    /// The text is empty while the answer is being written.
+    /// The texts are empty while the answer is being written.
     pub now: Version,
     pub number: usize,
     /// All that are kept, the one shown now left out or not.
@@ -147,7 +189,7 @@ pub struct Request {
     pub answer: Option<usize>,
     pub state: State,
     /// What each attempt had flushed; the last one is the current attempt.
-    pub flushed: Vec<String>,
+    pub flushed: Vec<Texts>,
     has_started: bool,
     expires_at: i64,
 }
@@ -157,21 +199,24 @@ impl Request {
         self.flushed.len() - 1
     }
 
-    /// What is left when whoever wrote it is gone.
-    pub fn remains(&self) -> String {
-        let said = self.flushed.iter().rev().find(|text| !text.is_empty());
-        said.cloned().unwrap_or_default()
+    /// What is left when whoever wrote it is gone: the latest attempt's that said anything, or else
+    /// the latest one's that thought anything.
+    pub fn remains(&self) -> Texts {
+        let mut latest = self.flushed.iter().rev();
+        let said = latest.clone().find(|texts| !texts.said.is_empty());
+        let begun = said.or_else(|| latest.find(|texts| !texts.is_empty()));
+        begun.cloned().unwrap_or_default()
     }
 }
 
-/// An answer's text in the memory of a node, which may have lost the request and not know it.
+/// An answer's texts in the memory of a node, which may have lost the request and not know it.
 #[derive(Clone, Debug)]
 pub struct Writer {
     pub node: usize,
     pub request: usize,
     pub attempt: usize,
     pub answer: usize,
-    pub said: String,
+    pub texts: Texts,
 }
 
 #[derive(Clone, Debug)]
@@ -185,7 +230,7 @@ pub struct Reference {
     /// Attempts that have ended, by chat.
     pub ended: [i64; CHATS],
     /// Texts that attempts have said, by answer, as far as they got.
-    said: Vec<(usize, String)>,
+    said: Vec<(usize, Texts)>,
     /// What the last step has come to.
     pub did: Did,
 }
@@ -242,10 +287,14 @@ impl Reference {
                 on_busy,
             } => self.send(node, chat, on_busy),
             Step::Claim { node } => self.claim(node),
-            Step::Say { writer, piece } => self.at_writer(writer, |all, at| {
-                all.writers[at].said.push_str(piece);
-                let Writer { answer, said, .. } = all.writers[at].clone();
-                all.said.push((answer, said));
+            Step::Say {
+                writer,
+                piece,
+                thinks,
+            } => self.at_writer(writer, |all, at| {
+                all.writers[at].texts.push(piece, thinks);
+                let Writer { answer, texts, .. } = all.writers[at].clone();
+                all.said.push((answer, texts));
             }),
             Step::End { writer, how } => self.at_writer(writer, |all, at| {
                 let writer = all.writers.remove(at);
@@ -324,29 +373,32 @@ impl Reference {
         active
     }
 
-    /// The text that a node shows of a message.
-    pub fn shown(&self, node: usize, message: usize) -> &str {
+    /// The texts that a node shows of a message.
+    pub fn shown(&self, node: usize, message: usize) -> &Texts {
         let row = &self.messages[message];
         if !row.is_written() {
-            return &row.now.text;
+            return &row.now.texts;
         }
         let (request, number) = (&self.requests[row.request], row.request);
         let here = self
             .writers
             .iter()
             .find(|w| w.node == node && w.request == number && w.attempt == request.attempt());
-        here.map_or(&request.flushed[request.attempt()], |writer| &writer.said)
+        here.map_or(&request.flushed[request.attempt()], |writer| &writer.texts)
     }
 
-    /// All texts that a message has shown while it was written.
-    pub fn has_said(&self, message: usize, text: &str) -> bool {
+    /// Whether a message has shown these texts while it was written, each by itself: what was said
+    /// and what was thought may come from two moments.
+    pub fn has_said(&self, message: usize, texts: &Texts) -> bool {
         let row = &self.messages[message];
-        text.is_empty()
-            || row.answers.is_none() && row.now.text == text
-            || self
-                .said
-                .iter()
-                .any(|(answer, said)| *answer == message && said == text)
+        let own = row.answers.is_none().then_some(&row.now.texts);
+        let said = self.said.iter().filter(|(answer, _)| *answer == message);
+        let all: Vec<&Texts> = own
+            .into_iter()
+            .chain(said.map(|(_, texts)| texts))
+            .collect();
+        (texts.said.is_empty() || all.iter().any(|other| other.said == texts.said))
+            && (texts.thought.is_empty() || all.iter().any(|other| other.thought == texts.thought))
     }
 
     fn send(&mut self, node: usize, chat: usize, on_busy: OnBusy) -> Did {
@@ -387,7 +439,7 @@ impl Reference {
             answers,
             now: Version {
                 status: Status::Pending,
-                text: text.to_owned(),
+                texts: Texts::of(text),
             },
             number: 1,
             kept: BTreeMap::new(),
@@ -404,7 +456,7 @@ impl Reference {
             question,
             answer,
             state: State::Queued,
-            flushed: vec![String::new()],
+            flushed: vec![Texts::default()],
             has_started: false,
             expires_at: 0,
         });
@@ -443,7 +495,7 @@ impl Reference {
             request: next,
             attempt,
             answer,
-            said: String::new(),
+            texts: Texts::default(),
         });
         let history = self.history(question);
         Did::Claim {
@@ -464,7 +516,7 @@ impl Reference {
         turns.sort_by_key(|m| turn(*m));
         turns
             .into_iter()
-            .map(|m| self.messages[m].now.text.clone())
+            .map(|m| self.messages[m].now.texts.said.clone())
             .collect()
     }
 
@@ -478,21 +530,24 @@ impl Reference {
             return;
         }
         let is_broken = matches!(how, StreamEnd::BrokeOff | StreamEnd::Passing);
-        let said = !writer.said.is_empty();
-        if is_broken && said && self.replaces_broken && self.may_go_on(writer.request) {
-            self.requests[writer.request].flushed[writer.attempt] = writer.said;
+        let texts = writer.texts;
+        let goes_on = self.replaces_broken && self.may_go_on(writer.request);
+        if is_broken && !texts.is_empty() && goes_on {
+            self.requests[writer.request].flushed[writer.attempt] = texts;
             return self.requeue(writer.request);
         }
+        // A model that has only thought has not answered.
         let status = match how {
-            StreamEnd::Finished if said => Status::Completed,
+            StreamEnd::Finished if !texts.said.is_empty() => Status::Completed,
             _ => Status::Failed,
         };
-        let text = if said {
-            writer.said
+        let remains = self.requests[writer.request].remains();
+        let texts = if writer.attempt > 0 {
+            texts.or(remains)
         } else {
-            self.requests[writer.request].remains()
+            texts
         };
-        self.end(writer.request, status, text);
+        self.end(writer.request, status, texts);
     }
 
     fn may_go_on(&self, request: usize) -> bool {
@@ -502,36 +557,40 @@ impl Reference {
     fn requeue(&mut self, request: usize) {
         self.count_attempt(request);
         self.requests[request].state = State::Queued;
-        self.requests[request].flushed.push(String::new());
+        self.requests[request].flushed.push(Texts::default());
     }
 
     fn count_attempt(&mut self, request: usize) {
         self.ended[self.messages[self.requests[request].question].chat] += 1;
     }
 
-    fn end(&mut self, request: usize, status: Status, text: String) {
+    fn end(&mut self, request: usize, status: Status, texts: Texts) {
         if self.requests[request].state == State::Running {
             self.count_attempt(request);
         }
         self.requests[request].state = State::Over;
         match self.requests[request].answer {
-            Some(answer) => self.messages[answer].now = Version { status, text },
+            Some(answer) => self.messages[answer].now = Version { status, texts },
             None => self.messages[self.requests[request].question].now.status = Status::Cancelled,
         }
     }
 
     /// Somebody at this node ends a request: what the node has in memory is kept, or else what
-    /// was flushed.
+    /// was flushed. Thoughts alone do not displace what an earlier attempt may have said.
     fn cut(&mut self, node: usize, request: usize) {
         let attempt = self.requests[request].attempt();
         let here = self
             .writers
             .iter()
             .position(|w| (w.node, w.request, w.attempt) == (node, request, attempt));
-        let said = here.map(|at| self.writers.remove(at).said);
-        let text = said.filter(|said| !said.is_empty());
-        let text = text.unwrap_or_else(|| self.requests[request].remains());
-        self.end(request, Status::Cancelled, text);
+        let texts = here.map(|at| self.writers.remove(at).texts);
+        let remains = self.requests[request].remains();
+        let texts = match texts {
+            Some(texts) if attempt == 0 => texts,
+            Some(texts) => texts.or(remains),
+            None => remains,
+        };
+        self.end(request, Status::Cancelled, texts);
     }
 
     fn flush(&mut self, node: usize, lease: i64, lost: bool) -> Did {
@@ -542,15 +601,17 @@ impl Reference {
                 continue;
             }
             if lost {
-                writer.said.push_str(MEANWHILE);
-                self.said.push((writer.answer, writer.said.clone()));
+                writer.texts.push(MEANWHILE, true);
+                self.said.push((writer.answer, writer.texts.clone()));
+                writer.texts.push(MEANWHILE, false);
+                self.said.push((writer.answer, writer.texts.clone()));
             }
             if self.is_fenced(&writer) {
                 dropped.push(writer.answer);
                 continue;
             }
             let request = &mut self.requests[writer.request];
-            request.flushed[writer.attempt].clone_from(&writer.said);
+            request.flushed[writer.attempt].clone_from(&writer.texts);
             if lease != KEEP {
                 request.expires_at = self.now + lease;
             }
@@ -573,8 +634,8 @@ impl Reference {
             if self.may_go_on(r) {
                 self.requeue(r);
             } else {
-                let text = self.requests[r].remains();
-                self.end(r, Status::Failed, text);
+                let texts = self.requests[r].remains();
+                self.end(r, Status::Failed, texts);
             }
         }
     }
@@ -612,12 +673,12 @@ impl Reference {
         true
     }
 
-    /// Another text takes the place of the one that there is, which is kept.
+    /// Other texts take the place of those that there are, which are kept.
     fn rewrite(&mut self, message: usize, text: &str) {
         let message = &mut self.messages[message];
         let now = Version {
             status: Status::Pending,
-            text: text.to_owned(),
+            texts: Texts::of(text),
         };
         let before = std::mem::replace(&mut message.now, now);
         message.kept.insert(message.number, before);
@@ -649,7 +710,7 @@ impl Reference {
             return false;
         }
         if row.now.status == Status::Pending {
-            row.now.text = text;
+            row.now.texts.said = text;
             return true;
         }
         for request in self.active(chat) {
@@ -685,7 +746,7 @@ impl Reference {
     fn bury(&mut self, message: usize) {
         let message = &mut self.messages[message];
         message.deleted = true;
-        message.now.text.clear();
+        message.now.texts = Texts::default();
         message.kept.clear();
     }
 

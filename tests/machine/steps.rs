@@ -71,7 +71,8 @@ fn of_writers<const NODES: usize>(writers: usize) -> BoxedStrategy<Step> {
     ];
     let lost = prop_oneof![3 => Just(None), 1 => (1_usize..16).prop_map(Some)];
     prop_oneof![
-        6 => (0..writers, piece).prop_map(|(writer, piece)| Step::Say { writer, piece }),
+        6 => (0..writers, piece, prop::bool::weighted(0.4))
+            .prop_map(|(writer, piece, thinks)| Step::Say { writer, piece, thinks }),
         4 => (0..writers, how).prop_map(|(writer, how)| Step::End { writer, how }),
         4 => (0..NODES, any::<bool>(), lost)
             .prop_map(|(node, renew, lost)| Step::Flush { node, renew, lost }),

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use entity::chat_message::{Model as Row, Status};
+use entity::llm_request::CacheUse;
 use entity::{ChatId, MessageId, OwnerId, Timestamp};
-use pollen::chat::{Abandoned, Again, NewChat, NewMessage, SendError};
+use pollen::chat::{Abandoned, Again, Cursors, NewChat, NewMessage, Otherwise, SendError};
 use pollen::ledger::Leases;
 use pollen::model::failure::{Failure, FailureCode};
 use pollen::provider::{Event, ProviderError, Verdict};
@@ -14,7 +15,7 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
 use super::client::{Client, Text};
 use super::node::{Hands, Node, give_up};
-use super::reference::{CHATS, CLIENTS, Did, MEANWHILE, Reference, State, Step, StreamEnd};
+use super::reference::{CHATS, CLIENTS, Did, MEANWHILE, Reference, State, Step, StreamEnd, Texts};
 use super::steps::Machine;
 use crate::support::Database;
 use crate::support::database::Kind;
@@ -81,6 +82,7 @@ impl System {
                     id: None,
                     text: text.clone(),
                     on_busy: Some(*on_busy),
+                    otherwise: Otherwise::default(),
                 };
                 let sent = chats.send(&chat, new, None).await;
                 assert_eq!(sent.is_ok(), *taken, "{sent:?}");
@@ -89,8 +91,14 @@ impl System {
             (Step::Claim { node }, Did::Claim { answer, history }) => {
                 self.claim(*node, *answer, history, after).await;
             }
-            (Step::Say { piece, .. }, Did::Writer(node, answer)) => {
-                self.say(*node, *answer, piece, after).await;
+            (Step::Say { piece, thinks, .. }, Did::Writer(node, answer)) => {
+                let piece = (*piece).to_owned();
+                let event = if *thinks {
+                    Event::Reasoning(piece)
+                } else {
+                    Event::Text(piece)
+                };
+                self.say(*node, *answer, event, after).await;
             }
             (Step::End { how, .. }, Did::Writer(node, answer)) => {
                 let writing = self.nodes[*node]
@@ -145,12 +153,14 @@ impl System {
         let chats = |node: &usize| &self.nodes[*node].chats;
         match step {
             Step::Cancel { node, .. } => said(chats(node).cancel(OWNER, id, None).await),
-            Step::Retry { node, .. } => {
-                said(chats(node).ask_again(OWNER, id, Again::Retry, None).await)
-            }
+            Step::Retry { node, .. } => said(
+                chats(node)
+                    .ask_again(OWNER, id, Again::Retry, &Otherwise::default(), None)
+                    .await,
+            ),
             Step::Regenerate { node, .. } => said(
                 chats(node)
-                    .ask_again(OWNER, id, Again::Regenerate, None)
+                    .ask_again(OWNER, id, Again::Regenerate, &Otherwise::default(), None)
                     .await,
             ),
             Step::Select { node, number, .. } => {
@@ -158,8 +168,8 @@ impl System {
                 said(chats(node).select_version(OWNER, id, number, None).await)
             }
             Step::Edit { node, .. } => {
-                let text = after.messages[message].now.text.clone();
-                said(chats(node).edit(OWNER, id, text).await)
+                let text = after.messages[message].now.texts.said.clone();
+                said(chats(node).edit(OWNER, id, text, CacheUse::Any).await)
             }
             Step::Delete { node, .. } => said(chats(node).delete_message(OWNER, id).await),
             step => panic!("{step:?} is not asked of a message"),
@@ -186,14 +196,14 @@ impl System {
         }
     }
 
-    async fn say(&mut self, number: usize, answer: usize, piece: &str, after: &Reference) {
+    async fn say(&mut self, number: usize, answer: usize, event: Event, after: &Reference) {
         let writer = after
             .writers
             .iter()
             .find(|w| (w.node, w.answer) == (number, answer));
         let (id, node) = (self.ids[answer], &self.nodes[number]);
-        node.writing[&id].say(Ok(Event::Text(piece.to_owned())));
-        node.heard(id, &writer.unwrap().said).await;
+        node.writing[&id].say(Ok(event));
+        node.heard(id, &writer.unwrap().texts).await;
         // Somebody always reads along, and so has seen what a crash may lose.
         self.poll_tokens(EAGER, number, answer, after).await;
     }
@@ -204,10 +214,11 @@ impl System {
         if let Some(polls) = lost {
             give_up(node.flusher.flush(leases), polls).await;
             for writing in node.writing.values() {
+                writing.say(Ok(Event::Reasoning(MEANWHILE.to_owned())));
                 writing.say(Ok(Event::Text(MEANWHILE.to_owned())));
             }
             for writer in after.writers.iter().filter(|writer| writer.node == number) {
-                node.heard(self.ids[writer.answer], &writer.said).await;
+                node.heard(self.ids[writer.answer], &writer.texts).await;
             }
             // This one writes again what may be there already, and the next one the rest.
             node.flusher.flush(leases).await.unwrap();
@@ -232,7 +243,7 @@ impl System {
             if client.sends_revision {
                 assert_eq!(known.is_gone, !message.is_visible(), "P11: {known:?}");
                 assert_eq!(known.status, message.now.status, "P11: {known:?}");
-                let is_same = message.is_written() || known.content == message.now.text;
+                let is_same = message.is_written() || known.content == message.now.texts.said;
                 assert!(is_same || known.is_gone, "P11: {known:?}, not {message:?}");
             }
         }
@@ -254,26 +265,52 @@ impl System {
             .iter()
             .find(|w| (w.node, w.answer) == (node, message));
         if row.deleted && stale.is_none() {
-            let polled = chats.poll_tokens(OWNER, id, pollen::model::position::Position::START);
+            let start = Cursors {
+                text: pollen::model::position::Position::START,
+                reasoning: None,
+            };
+            let polled = chats.poll_tokens(OWNER, id, start);
             assert!(polled.await.is_err(), "a deleted message is gone");
             return;
         }
         if row.deleted {
             return;
         }
+        let client = &mut self.clients[client];
         let Text {
-            so_far: text,
+            said,
+            thought,
             status,
-            ..
-        } = self.clients[client].poll_tokens(chats, id).await;
+        } = client.poll_tokens(chats, id).await;
+        let texts = Texts {
+            said: said.so_far,
+            thought: thought.so_far,
+        };
+        // Who does not ask for the thoughts has at most those that the message came with.
+        let seen_of = |of: &Texts| Texts {
+            said: of.said.clone(),
+            thought: if client.reads_thoughts {
+                of.thought.clone()
+            } else {
+                texts.thought.clone()
+            },
+        };
         if status != Status::Pending {
-            assert_eq!((&text, status), (&row.now.text, row.now.status), "P4");
+            assert_eq!(
+                (&texts, status),
+                (&seen_of(&row.now.texts), row.now.status),
+                "P4"
+            );
         } else if after.nodes == 1 {
-            assert_eq!(text, after.shown(node, message), "the text so far");
+            assert_eq!(
+                texts,
+                seen_of(after.shown(node, message)),
+                "the texts so far"
+            );
         } else {
             assert!(
-                after.has_said(message, &text),
-                "{text:?} was never said in {row:?}"
+                after.has_said(message, &texts),
+                "{texts:?} was never said in {row:?}"
             );
         }
     }
@@ -353,14 +390,20 @@ impl System {
         let expected = (message.now.status, message.deleted, message.superseded);
         assert_eq!(found, expected, "message {at}, {message:?}");
         if !message.is_written() {
-            assert_eq!(row.content, message.now.text, "message {at}, {message:?}");
+            let found = (&row.content, &row.reasoning);
+            let expected = (&message.now.texts.said, &message.now.texts.thought);
+            assert_eq!(found, expected, "message {at}, {message:?}");
             return;
         }
         for (number, node) in self.nodes.iter().enumerate() {
             let read = node.chats.message(OWNER, row.id).await.unwrap();
+            let read = Texts {
+                said: read.content,
+                thought: read.reasoning,
+            };
             assert_eq!(
-                read.content,
-                reference.shown(number, at),
+                read,
+                *reference.shown(number, at),
                 "message {at} at node {number}"
             );
         }
@@ -384,10 +427,10 @@ impl System {
         let mut all = message.kept.clone();
         all.insert(message.number, message.now.clone());
         let shown = all.get_mut(&message.number).unwrap();
-        reference.shown(0, at).clone_into(&mut shown.text);
+        shown.texts.clone_from(reference.shown(0, at));
         let all: Vec<_> = all
             .into_iter()
-            .map(|(number, v)| (number, v.status, v.text))
+            .map(|(number, v)| (number, v.status, v.texts.said))
             .collect();
         assert_eq!(found, all, "the versions of message {at}");
     }
@@ -425,7 +468,11 @@ impl System {
             assert_eq!(found, expected, "what runs and waits in chat {at}");
             for (id, request) in found_ids.into_iter().zip(reference.active(at)) {
                 let kept = store.last_ledger_text(id).await.unwrap();
-                let kept = kept.map(|(_, text)| text).unwrap_or_default();
+                let kept = kept.map(|(_, texts)| texts).unwrap_or_default();
+                let kept = Texts {
+                    said: kept.text,
+                    thought: kept.reasoning,
+                };
                 let expected = reference.requests[request].remains();
                 assert_eq!(kept, expected, "what would be kept if all nodes died now");
             }
@@ -471,6 +518,7 @@ fn last_word(how: StreamEnd) -> Option<Result<Event, ProviderError>> {
         failure: Failure::new(FailureCode::ProviderError, "It failed."),
         verdict,
         detail: None,
+        is_model_or_address: false,
     };
     match how {
         StreamEnd::Finished => Some(Ok(Event::Finished {

@@ -88,13 +88,13 @@ failures! {
     done_alone_finishes_nothing: Script::stream().say(["so far"]).raw("data: [DONE]\n\n")
         => "provider_broke_off", "in the middle", kept "so far";
     the_stream_is_not_json: Script::stream().say(["so far"]).raw("data: {\"choices\": [\n\n")
-        => "provider_malformed", "not a chat completion", kept "so far";
+        => "provider_malformed", "not an answer", kept "so far";
     the_stream_is_not_utf8: Script::stream().say(["so far"]).raw(b"data: \xff\xfe\n\n".to_vec())
-        => "provider_malformed", "not a chat completion", kept "so far";
+        => "provider_malformed", "not an answer", kept "so far";
     a_line_never_ends: Script::stream().raw("x".repeat(2 << 20)).finish()
-        => "provider_malformed", "not a chat completion", kept "";
+        => "provider_malformed", "not an answer", kept "";
     it_is_a_web_page: Script::json(200, &json!("hello")).header("x", "y")
-        => "provider_malformed", "not a chat completion", kept "";
+        => "provider_malformed", "not an answer", kept "";
     it_says_nothing: Script::stream().finish()
         => "empty_answer", "without saying anything", kept "";
     the_rest_is_withheld: Script::stream().say(["so far"]).raw(finish("content_filter"))

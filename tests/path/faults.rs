@@ -174,6 +174,13 @@ impl Scene {
         );
     }
 
+    async fn rows_of_the_ledger(&self) -> u64 {
+        let db = self.database.connect().await;
+        let rows = entity::token_ledger::Entity::find().count(&db).await;
+        db.close().await.unwrap();
+        rows.unwrap()
+    }
+
     /// Everything that must hold when it is over.
     async fn check(self, server: Server, text: &str, status: &str) {
         let client = Remote::of(&server.base);
@@ -195,13 +202,7 @@ impl Scene {
         let usage = client.get("/usage").await;
         assert!(usage["total"]["attempts"].as_i64().unwrap() >= 1, "{usage}");
         eventually("everything is tidied up", async || {
-            let db = self.database.connect().await;
-            let rows = entity::token_ledger::Entity::find()
-                .count(&db)
-                .await
-                .unwrap();
-            db.close().await.unwrap();
-            (rows == 0).then_some(())
+            (self.rows_of_the_ledger().await == 0).then_some(())
         })
         .await;
         server.terminate("-TERM").await;
@@ -281,6 +282,27 @@ faults! {
     before_the_purges_commit: "purge.before_commit";
 }
 
+fn thought(text: &str) -> String {
+    let chunk = json!({"choices": [{"index": 0, "delta": {"reasoning_content": text}}]});
+    format!("data: {chunk}\n\n")
+}
+
+/// One poll of what the model thinks, by the rules: positions of its own, beside those of the text.
+async fn poll_thoughts(server: &Server, answer: &str, reader: &mut Reader) {
+    let before = reader.position;
+    let path = format!("/chat/message/{answer}/tokens/0?reasoning={before}");
+    let Some(got) = get(server, &path).await else {
+        return;
+    };
+    let mut thoughts = got["reasoning"].clone();
+    thoughts["status"] = got["status"].clone();
+    let position = thoughts["position"].as_u64().unwrap();
+    assert!(position >= before, "P2: {position} after {before}");
+    reader.apply(&thoughts);
+    let bytes = reader.text.len() as u64;
+    assert_eq!(position % (1 << 32), bytes, "P3: all that lies before it");
+}
+
 /// A server was killed in mid-answer, and the one that rescues the request dies over it.
 async fn rescuer_dies_at(kind: Kind, point: &str) {
     let gate = CancellationToken::new();
@@ -339,6 +361,58 @@ on_both_databases! {
         let second = scene.start(&[replace]).await;
         scene.read_to_the_end(&second).await;
         scene.check(second, WHOLE, "completed").await;
+    }
+
+    async fn while_only_thoughts_had_come(kind: Kind) {
+        let scripts = [
+            Script::stream().raw(thought("Old é, ")).wait(&CancellationToken::new()),
+            Script::stream().raw(thought("New 花 ")).raw(thought("and longer")).say(["Grüße"]).finish(),
+        ];
+        let mut scene = Scene::new(kind, Upstream::scripted(scripts).await).await;
+        let first = scene.start(&[]).await;
+        scene.send(&first).await;
+        let mut thoughts = Reader::default();
+        let answer = eventually("the first thoughts", async || {
+            let answer = scene.poll(&first).await?;
+            poll_thoughts(&first, &answer, &mut thoughts).await;
+            (thoughts.text == "Old é, ").then_some(answer)
+        })
+        .await;
+        assert_eq!((scene.reader.text.as_str(), scene.reader.status.as_str()), ("", "pending"));
+        first.kill().await;
+        let second = scene.start(&[]).await;
+        eventually("the thoughts of the next attempt", async || {
+            poll_thoughts(&second, &answer, &mut thoughts).await;
+            thoughts.is_done().then_some(())
+        })
+        .await;
+        assert_eq!((thoughts.text.as_str(), thoughts.replaced), ("New 花 and longer", 1));
+        let stored = get(&second, &format!("/chat/message/{answer}")).await.unwrap();
+        assert_eq!(stored["reasoning"]["content"], thoughts.text);
+        scene.read_to_the_end(&second).await;
+        scene.check(second, "Grüße", "completed").await;
+    }
+
+    async fn thoughts_that_were_written_down_are_kept_when_no_attempt_is_left(kind: Kind) {
+        let script = Script::stream().raw(thought("Hm, é.")).wait(&CancellationToken::new());
+        let mut scene = Scene::new(kind, Upstream::scripted([script]).await).await;
+        let once = ("POLLEN_WORKER__MAX_ATTEMPTS", "1");
+        let first = scene.start(&[once]).await;
+        scene.send(&first).await;
+        eventually("they are written down", async || {
+            (scene.rows_of_the_ledger().await > 0).then_some(())
+        })
+        .await;
+        first.kill().await;
+        let second = scene.start(&[once]).await;
+        let answer = scene.read_to_the_end(&second).await;
+        let mut thoughts = Reader::default();
+        poll_thoughts(&second, &answer, &mut thoughts).await;
+        assert_eq!((thoughts.text.as_str(), thoughts.status.as_str()), ("Hm, é.", "failed"));
+        let stored = get(&second, &format!("/chat/message/{answer}")).await.unwrap();
+        assert_eq!(stored["error"]["code"], "interrupted");
+        assert_eq!(stored["reasoning"]["content"], "Hm, é.");
+        scene.check(second, "", "failed").await;
     }
 
     async fn before_a_cancels_commit(kind: Kind) {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Reader, Remote, Script, TestApp, Upstream, app::PATIENCE};
+use crate::support::{Remote, Script, TestApp, Upstream, app::PATIENCE};
 
 const CHATS: usize = 200;
 const TOKENS: usize = 100;
@@ -17,11 +17,7 @@ fn tokens(question: &str) -> Vec<String> {
 /// One client, which knows nothing but the protocol.
 async fn chat(base: String, question: String) -> (String, String) {
     let client = Remote::of(&base).polling_every(POLL_PAUSE);
-    let answer = client.answer(&client.create(&question).await).await;
-    let mut reader = Reader::default();
-    client
-        .poll_until(&answer, &mut reader, Reader::is_done)
-        .await;
+    let reader = client.converse(&question).await;
     assert_eq!((reader.status.as_str(), reader.replaced), ("completed", 0));
     (question, reader.text)
 }

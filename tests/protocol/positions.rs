@@ -1,7 +1,7 @@
 //! P1 to P6 on the pure rule: a message with its editions, a writer, a follower that lags, and
 //! clients that do what clients do.
 
-use pollen::model::delta::{Delta, Knowledge, delta};
+use pollen::model::delta::{Delta, Knowledge, MAX_DELTA_BYTES, delta};
 use pollen::model::position::{Edition, MAX_POSITION, Position};
 use proptest::prelude::*;
 
@@ -90,7 +90,7 @@ proptest! {
                 Step::Restart => texts.push(String::new()),
                 Step::Poll { client } => {
                     let before = clients[client].clone();
-                    let answer = delta(before.position, edition, &text, Knowledge::Whole);
+                    let answer = delta(before.position, edition, &text, Knowledge::Whole, MAX_DELTA_BYTES);
                     // P2: an answer never gives out less than the message has given out before.
                     prop_assert!(answer.position >= given.min(Position::new(edition, text.len())));
                     prop_assert!(answer.position >= before.position, "P2 for one client");
@@ -106,20 +106,20 @@ proptest! {
                     given = given.max(answer.position);
                 }
                 Step::Lose { client } => {
-                    let answer = delta(clients[client].position, edition, &text, Knowledge::Whole);
+                    let answer = delta(clients[client].position, edition, &text, Knowledge::Whole, MAX_DELTA_BYTES);
                     given = given.max(answer.position);
                 }
                 Step::Follow { client, lag } => {
                     let seen = text.floor_char_boundary(text.len().saturating_sub(lag));
                     let before = clients[client].clone();
-                    let answer = delta(before.position, edition, &text[..seen], Knowledge::Following);
+                    let answer = delta(before.position, edition, &text[..seen], Knowledge::Following, MAX_DELTA_BYTES);
                     prop_assert!(answer.position >= before.position, "P2 over a change of node");
                     clients[client].apply(&answer);
                 }
                 Step::Forget { client } => clients[client] = Client::default(),
                 Step::Guess { client, position: guess } => {
                     let guess = position(guess);
-                    let answer = delta(guess, edition, &text, Knowledge::Whole);
+                    let answer = delta(guess, edition, &text, Knowledge::Whole, MAX_DELTA_BYTES);
                     if answer.append {
                         prop_assert_eq!(guess.edition(), edition);
                         prop_assert!(text.is_char_boundary(guess.offset()));
@@ -134,7 +134,7 @@ proptest! {
         // P4: one more poll of the finished text and everybody has it to the letter.
         let (edition, text) = (current(&texts), texts.last().unwrap());
         for client in &mut clients {
-            client.apply(&delta(client.position, edition, text, Knowledge::Whole));
+            client.apply(&delta(client.position, edition, text, Knowledge::Whole, MAX_DELTA_BYTES));
             prop_assert_eq!(&client.text, text);
         }
     }

@@ -1,12 +1,13 @@
-//! P1 to P6 from a client's side: a real server, a real model server whose bytes are cut at
-//! random, and clients that pause, lose answers, start anywhere and come back.
+//! P1 to P6 from a client's side, for what the model says and for what it thinks: a real server, a
+//! real model server whose bytes are cut at random, and clients that pause, lose answers, start
+//! anywhere and come back.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::database::Kind;
 use crate::support::{Reader, Script, TestApp, Upstream, app::eventually};
@@ -14,6 +15,7 @@ use crate::support::{Reader, Script, TestApp, Upstream, app::eventually};
 /// One answer and the clients that read it.
 #[derive(Clone, Debug)]
 struct Scene {
+    thoughts: Vec<String>,
     pieces: Vec<String>,
     /// Where the bytes of the stream are cut, whatever they cut through.
     cuts: Vec<usize>,
@@ -32,10 +34,47 @@ enum Move {
     Lose,
     /// Everything is forgotten: a new tab, at position 0.
     Forget,
-    /// A position out of the blue.
+    /// Positions out of the blue.
     Guess {
-        position: u64,
+        text: u64,
+        thoughts: u64,
     },
+}
+
+/// A client of both texts.
+#[derive(Clone, Debug, Default)]
+struct Client {
+    text: Reader,
+    thoughts: Reader,
+}
+
+impl Client {
+    /// Asks from these positions: what came of the text, and of the thoughts.
+    async fn ask(app: &TestApp, answer: &str, text: u64, thoughts: u64) -> [Value; 2] {
+        let path = format!("/chat/message/{answer}/tokens/{text}?reasoning={thoughts}");
+        let text = app.get(&path).await.expect(200).json();
+        let mut thoughts = text["reasoning"].clone();
+        thoughts["status"] = text["status"].clone();
+        [text, thoughts]
+    }
+
+    async fn poll(&mut self, app: &TestApp, answer: &str) {
+        let (text, thoughts) = (self.text.position, self.thoughts.position);
+        let [text, thoughts] = Self::ask(app, answer, text, thoughts).await;
+        take(&mut self.text, &text);
+        take(&mut self.thoughts, &thoughts);
+    }
+
+    /// P5: what fits nothing heals at once.
+    async fn guess(&mut self, app: &TestApp, answer: &str, text: u64, thoughts: u64) {
+        let [text, thoughts] = Self::ask(app, answer, text, thoughts).await;
+        if text["append"] == false {
+            self.text.apply(&text);
+        }
+        if thoughts["append"] == false {
+            self.thoughts.apply(&thoughts);
+        }
+    }
 }
 
 fn moves() -> impl Strategy<Value = Move> {
@@ -44,9 +83,12 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (1_u64..8).prop_map(|ms| Move::Pause { ms }),
         2 => Just(Move::Lose),
         1 => Just(Move::Forget),
-        1 => prop_oneof![0..64_u64, Just((1 << 32) + 3), Just((1 << 53) - 1)]
-            .prop_map(|position| Move::Guess { position }),
+        1 => (guess(), guess()).prop_map(|(text, thoughts)| Move::Guess { text, thoughts }),
     ]
+}
+
+fn guess() -> impl Strategy<Value = u64> {
+    prop_oneof![0..64_u64, Just((1 << 32) + 3), Just((1 << 53) - 1)]
 }
 
 fn scene() -> impl Strategy<Value = Scene> {
@@ -55,12 +97,14 @@ fn scene() -> impl Strategy<Value = Scene> {
     ]);
     let piece = prop::collection::vec(character, 1..9).prop_map(String::from_iter);
     (
+        prop::collection::vec(piece.clone(), 0..8),
         prop::collection::vec(piece, 1..14),
         prop::collection::vec(1_usize..60, 1..8),
         0_u64..3,
         prop::collection::vec(prop::collection::vec(moves(), 0..12), 1..4),
     )
-        .prop_map(|(pieces, cuts, pause_ms, clients)| Scene {
+        .prop_map(|(thoughts, pieces, cuts, pause_ms, clients)| Scene {
+            thoughts,
             pieces,
             cuts,
             pause_ms,
@@ -69,7 +113,7 @@ fn scene() -> impl Strategy<Value = Scene> {
 }
 
 async fn play(app: &TestApp, current: &Mutex<Option<Scene>>, scene: Scene) {
-    let whole = scene.pieces.concat();
+    let (thought, whole) = (scene.thoughts.concat(), scene.pieces.concat());
     *current.lock().unwrap() = Some(scene.clone());
     let chat = app.create_chat().await;
     let message = app.send(&chat, "go").await;
@@ -78,52 +122,62 @@ async fn play(app: &TestApp, current: &Mutex<Option<Scene>>, scene: Scene) {
         .clients
         .iter()
         .map(|moves| client(app, &answer, moves));
-    for reader in futures::future::join_all(readers).await {
-        assert_eq!(reader.text, whole, "P4");
-        assert_eq!(reader.status, "completed");
+    for Client { text, thoughts } in futures::future::join_all(readers).await {
+        assert_eq!(
+            (text.text, thoughts.text),
+            (whole.clone(), thought.clone()),
+            "P4"
+        );
+        assert_eq!(text.status, "completed");
     }
-    assert_eq!(app.message(&answer).await["content"], whole.as_str());
+    let stored = app.message(&answer).await;
+    assert_eq!(stored["content"], whole.as_str());
+    let kept = stored["reasoning"]["content"].as_str();
+    assert_eq!(kept.unwrap_or_default(), thought);
 }
 
-async fn client(app: &TestApp, answer: &str, moves: &[Move]) -> Reader {
-    let mut reader = Reader::default();
+async fn client(app: &TestApp, answer: &str, moves: &[Move]) -> Client {
+    let mut client = Client::default();
     for next in moves {
         match next {
-            Move::Poll => poll(app, answer, &mut reader).await,
+            Move::Poll => client.poll(app, answer).await,
             Move::Pause { ms } => tokio::time::sleep(Duration::from_millis(*ms)).await,
-            Move::Lose => drop(app.tokens(answer, reader.position).await),
-            Move::Forget => reader = Reader::default(),
-            Move::Guess { position } => {
-                let got = app.tokens(answer, *position).await;
-                // P5: either it is the end of an appended piece, or it heals at once.
-                if got["append"] == false {
-                    reader.apply(&got);
-                }
-            }
+            Move::Lose => client.clone().poll(app, answer).await,
+            Move::Forget => client = Client::default(),
+            Move::Guess { text, thoughts } => client.guess(app, answer, *text, *thoughts).await,
         }
     }
     eventually("the answer ends", async || {
-        poll(app, answer, &mut reader).await;
-        reader.is_done().then(|| reader.clone())
+        client.poll(app, answer).await;
+        client.text.is_done().then(|| client.clone())
     })
     .await
 }
 
 async fn poll(app: &TestApp, answer: &str, reader: &mut Reader) {
-    let before = reader.clone();
-    let got: Value = app.tokens(answer, before.position).await;
+    let got = app.tokens(answer, reader.position).await;
+    take(reader, &got);
+}
+
+/// Takes in an answer that keeps to P1 to P3.
+fn take(reader: &mut Reader, got: &Value) {
     let position = got["position"].as_u64().unwrap();
     assert!(position < (1 << 53), "P1");
     if got["append"] == true {
         let bytes = got["tokens"].as_str().unwrap().len() as u64;
         assert_eq!(
-            position - before.position,
+            position - reader.position,
             bytes,
             "P3: what lies between the positions"
         );
     }
-    assert!(position >= before.position, "P2");
-    reader.apply(&got);
+    assert!(position >= reader.position, "P2");
+    reader.apply(got);
+}
+
+fn thought(text: &str) -> String {
+    let chunk = json!({"choices": [{"index": 0, "delta": {"reasoning_content": text}}]});
+    format!("data: {chunk}\n\n")
 }
 
 /// Random scenes on one server. The text arrives whole, whatever was cut and lost.
@@ -138,7 +192,11 @@ fn whatever_is_cut_and_lost(kind: Kind, cases: u32) {
     let app = runtime.block_on(async {
         let upstream = Upstream::start(move |_| {
             let scene = scripts.lock().unwrap().clone().unwrap();
-            Script::answer(&scene.pieces)
+            let thoughts = scene.thoughts.iter().map(|text| thought(text));
+            Script::stream()
+                .raw(thoughts.collect::<String>())
+                .say(&scene.pieces)
+                .finish()
                 .resplit(&scene.cuts)
                 .paced(Duration::from_millis(scene.pause_ms))
         })
@@ -213,6 +271,26 @@ on_both_databases! {
             assert!(reader.text.ends_with(text), "{reader:?}");
         }
         assert_eq!(reader.text, "Grüße dich");
+        let mut client = Client { text: reader, ..Client::default() };
+        for (offset, text) in [(0, "Hm, "), (4, "é")] {
+            let chunk = entity::token_ledger::ActiveModel {
+                request_id: Set(request),
+                attempt: Set(0),
+                channel: Set(entity::token_ledger::Channel::Reasoning),
+                start_offset: Set(offset),
+                text: Set(text.into()),
+                ..Default::default()
+            };
+            entity::token_ledger::Entity::insert(chunk).exec(&db).await.unwrap();
+            client.poll(&app, &answer).await;
+            assert!(client.thoughts.text.ends_with(text), "{client:?}");
+        }
+        assert_eq!((client.text.text.as_str(), client.thoughts.text.as_str()), ("Grüße dich", "Hm, é"));
+        let [_, ahead] = Client::ask(&app, &answer, 0, 100).await;
+        assert_eq!((&ahead["tokens"], &ahead["append"], &ahead["position"]),
+            (&"".into(), &true.into(), &100.into()));
+        let [_, inside] = Client::ask(&app, &answer, 0, 5).await;
+        assert_eq!((&inside["tokens"], &inside["append"]), (&"Hm, é".into(), &false.into()));
         // A client that has read more on the writing node waits; it is not sent back.
         let ahead = app.tokens(&answer, 100).await;
         assert_eq!((&ahead["tokens"], &ahead["append"], &ahead["position"]),

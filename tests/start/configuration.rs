@@ -116,7 +116,7 @@ fn a_mistake_is_told_with_its_key_its_value_and_its_source() {
         (
             "POLLEN_DEFAULT_PROVIDER",
             "magic",
-            "bad value `default_provider` = \"magic\" (from environment variable POLLEN_DEFAULT_PROVIDER): enum ProviderChoice does not have variant constructor magic",
+            "bad value `default_provider` = \"magic\" (from environment variable POLLEN_DEFAULT_PROVIDER): there is no such provider; known are: demo",
         ),
         (
             "POLLEN_LOG__FORMAT",
@@ -206,13 +206,20 @@ fn a_file_that_a_flag_names_must_be_there() {
 }
 
 #[test]
-fn every_key_is_documented() {
-    let documented = std::fs::read_to_string("docs/CONFIGURATION.md").unwrap();
-    for line in pollen::config::report(&Layers::default()).unwrap().lines() {
-        let key = line.split(" = ").next().unwrap();
+fn the_reference_is_made_from_the_types() {
+    const BEGIN: &str = "<!-- made from the types: begin -->\n";
+    const END: &str = "<!-- made from the types: end -->";
+    let path = "docs/CONFIGURATION.md";
+    let document = std::fs::read_to_string(path).unwrap();
+    let (before, rest) = document.split_once(BEGIN).unwrap();
+    let (written, after) = rest.split_once(END).unwrap();
+    let made = pollen::config::reference().unwrap();
+    if std::env::var_os("POLLEN_UPDATE_DOCS").is_some() {
+        std::fs::write(path, format!("{before}{BEGIN}{made}{END}{after}")).unwrap();
+    } else {
         assert!(
-            documented.contains(&format!("`{key}`")),
-            "docs/CONFIGURATION.md does not name `{key}`"
+            written == made,
+            "{path} is out of date: run `POLLEN_UPDATE_DOCS=1 cargo test the_reference_is_made`"
         );
     }
 }

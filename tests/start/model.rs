@@ -4,7 +4,7 @@ use axum::{Json, Router, routing::get};
 use serde_json::json;
 
 use crate::support::process::{Server, run};
-use crate::support::{Reader, Remote, Upstream};
+use crate::support::{Remote, Upstream};
 
 /// Starts the server with these variables; how the line that it prints ends.
 async fn model_chosen_with(variables: &[(&str, &str)]) -> String {
@@ -66,13 +66,13 @@ async fn a_local_ollama_is_found() {
     let tags = get(async || Json(json!({"models": [{"name": "llama3:8b"}, {"name": "other"}]})));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let completions = axum::routing::post(async || {
-        let stream = "data: {\"choices\":[{\"delta\":{\"content\":\"moo\"},\"finish_reason\":\"stop\"}]}\n\n";
-        ([("content-type", "text/event-stream")], stream)
+    let chat = axum::routing::post(async || {
+        let stream = "{\"message\":{\"content\":\"moo\"},\"done\":false}\n{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}\n";
+        ([("content-type", "application/x-ndjson")], stream)
     });
     let router = Router::new()
         .route("/api/tags", tags)
-        .route("/v1/chat/completions", completions);
+        .route("/api/chat", chat);
     let ollama = tokio::spawn(async move { axum::serve(listener, router).await });
     let dir = tempfile::tempdir().unwrap();
     let url = format!("http://{address}");
@@ -83,11 +83,7 @@ async fn a_local_ollama_is_found() {
         server.summary
     );
     let client = Remote::of(&server.base);
-    let answer = client.answer(&client.create("hi").await).await;
-    let mut reader = Reader::default();
-    client
-        .poll_until(&answer, &mut reader, Reader::is_done)
-        .await;
+    let reader = client.converse("hi").await;
     assert_eq!(
         (reader.status.as_str(), reader.text.as_str()),
         ("completed", "moo")

@@ -71,6 +71,29 @@ impl TestApp {
         app
     }
 
+    /// With this configuration file, and these keys set besides.
+    pub async fn start_with_file_and(
+        database: Database,
+        upstream: Upstream,
+        file: &Path,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let mut app = Self::new(database, upstream, settings);
+        app.file = Some(file.to_owned());
+        app.run().await;
+        app
+    }
+
+    /// Another node, where the database is for several.
+    pub async fn another_node_or_none(&self) -> Option<Self> {
+        let is_shared = self.database.url.starts_with("postgres");
+        if is_shared {
+            Some(self.another_node(&[]).await)
+        } else {
+            None
+        }
+    }
+
     /// On a database that is there already.
     pub async fn start_on(
         database: Database,
@@ -321,10 +344,16 @@ impl TestApp {
     /// Creates a chat, asks, and waits for the answer: (chat, answer, what a client read of it).
     pub async fn ask(&self, question: &str) -> (String, String, Reader) {
         let chat = self.create_chat().await;
-        let message = self.send(&chat, question).await;
-        let answer = self.answer_to(&chat, &message).await;
-        let reader = self.read(&answer).await;
+        let (answer, reader) = self.ask_in(&chat, question).await;
         (chat, answer, reader)
+    }
+
+    /// The same in a chat that there is.
+    pub async fn ask_in(&self, chat: &str, question: &str) -> (String, Reader) {
+        let message = self.send(chat, question).await;
+        let answer = self.answer_to(chat, &message).await;
+        let reader = self.read(&answer).await;
+        (answer, reader)
     }
 
     /// A message as its route answers it.

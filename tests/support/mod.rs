@@ -7,9 +7,11 @@ pub mod database;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod redis;
 pub mod remote;
 pub mod upstream;
 
+pub use self::redis::Redis;
 pub use app::{Answer, TestApp};
 pub use client::{Reader, http_client, masked};
 pub use database::Database;

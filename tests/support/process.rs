@@ -24,6 +24,18 @@ pub fn pollen(dir: &Path, variables: &[(&str, &str)]) -> Command {
     command
 }
 
+/// Sends a process a signal.
+pub async fn send_signal(child: &Child, signal: &str) {
+    let pid = child.id().unwrap().to_string();
+    // The shell's own `kill`: the program is not on every machine.
+    let kill = Command::new("sh")
+        .args(["-c", "kill \"$0\" \"$1\"", signal, &pid])
+        .status()
+        .await
+        .unwrap();
+    assert!(kill.success());
+}
+
 /// Runs the binary to its end.
 pub async fn run(dir: &Path, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
     pollen(dir, variables)
@@ -96,14 +108,7 @@ impl Server {
 
     /// Sends it a signal: `-STOP` halts it where it stands, `-CONT` lets it go on.
     pub async fn signal(&self, signal: &str) {
-        let pid = self.child.id().unwrap().to_string();
-        // The shell's own `kill`: the program is not on every machine.
-        let kill = Command::new("sh")
-            .args(["-c", "kill \"$0\" \"$1\"", signal, &pid])
-            .status()
-            .await
-            .unwrap();
-        assert!(kill.success());
+        send_signal(&self.child, signal).await;
     }
 
     /// Kills it where it stands.

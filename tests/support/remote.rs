@@ -80,6 +80,14 @@ impl Remote {
         }
     }
 
+    /// Asks in a new chat, and reads the answer to its end.
+    pub async fn converse(&self, message: &str) -> Reader {
+        let answer = self.answer(&self.create(message).await).await;
+        let mut reader = Reader::default();
+        self.poll_until(&answer, &mut reader, Reader::is_done).await;
+        reader
+    }
+
     /// One token poll.
     pub async fn poll(&self, answer: &str, reader: &mut Reader) {
         let before = reader.position;

@@ -1,5 +1,6 @@
-//! A scripted model server: a real HTTP server that speaks OpenAI's streaming format byte by
-//! byte, and can stall, break off, split anything anywhere, and refuse.
+//! A scripted model server: a real HTTP server that answers byte by byte, and can stall, break
+//! off, split anything anywhere, and refuse. It speaks OpenAI's streaming format by itself, and
+//! any other in the words of its script. It is a proxy too, for what reads only the first line.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -42,6 +43,14 @@ impl Script {
             status: 200,
             headers: vec![("content-type".into(), "text/event-stream".into())],
             steps: Vec::new(),
+        }
+    }
+
+    /// The same with another content type: Ollama's `application/x-ndjson`, a page's `text/html`.
+    pub fn stream_of(content_type: &str) -> Self {
+        Self {
+            headers: vec![("content-type".into(), content_type.into())],
+            ..Self::stream()
         }
     }
 
@@ -183,7 +192,25 @@ type Director = dyn Fn(&Received) -> Script + Send + Sync;
 pub struct Upstream {
     pub address: SocketAddr,
     received: Arc<Mutex<Vec<Received>>>,
+    listing: Arc<Mutex<Listing>>,
     _task: Arc<Task>,
+}
+
+/// What every GET is answered with, and the heads of those that came.
+struct Listing {
+    status: u16,
+    body: Value,
+    asked: Vec<String>,
+}
+
+impl Default for Listing {
+    fn default() -> Self {
+        Self {
+            status: 200,
+            body: json!({"object": "list", "data": [{"id": "scripted-model"}]}),
+            asked: Vec::new(),
+        }
+    }
 }
 
 struct Task(JoinHandle<()>);
@@ -202,15 +229,19 @@ impl Upstream {
         let received = Arc::new(Mutex::new(Vec::new()));
         let director: Arc<Director> = Arc::new(director);
         let log = Arc::clone(&received);
+        let listing = Arc::new(Mutex::new(Listing::default()));
+        let lists = Arc::clone(&listing);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
-                tokio::spawn(serve(stream, Arc::clone(&director), Arc::clone(&log)));
+                let (director, log) = (Arc::clone(&director), Arc::clone(&log));
+                tokio::spawn(serve(stream, director, log, Arc::clone(&lists)));
             }
         });
         Self {
             address,
             received,
+            listing,
             _task: Arc::new(Task(task)),
         }
     }
@@ -236,22 +267,47 @@ impl Upstream {
         format!("http://{}/v1", self.address)
     }
 
-    /// The chat completions that were asked for, oldest first.
+    /// Without a version: as Ollama has it.
+    pub fn root(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on every GET is answered so.
+    pub fn lists(&self, status: u16, body: Value) {
+        let mut listing = self.listing.lock().unwrap();
+        (listing.status, listing.body) = (status, body);
+    }
+
+    /// The heads of the GETs that came, oldest first.
+    pub fn listings_asked(&self) -> Vec<String> {
+        self.listing.lock().unwrap().asked.clone()
+    }
+
+    /// The answers that were asked for, oldest first.
     pub fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
 }
 
-async fn serve(mut stream: TcpStream, director: Arc<Director>, log: Arc<Mutex<Vec<Received>>>) {
+async fn serve(
+    mut stream: TcpStream,
+    director: Arc<Director>,
+    log: Arc<Mutex<Vec<Received>>>,
+    listing: Arc<Mutex<Listing>>,
+) {
     let Some((head, body)) = read_request(&mut stream).await else {
         return;
     };
-    if !head.starts_with("POST /v1/chat/completions") {
-        let listing = json!({"object": "list", "data": [{"id": "scripted-model"}]}).to_string();
-        let answer = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{listing}",
-            listing.len()
-        );
+    if !head.starts_with("POST ") {
+        let answer = {
+            let mut listing = listing.lock().unwrap();
+            listing.asked.push(head);
+            let (status, body) = (listing.status, listing.body.to_string());
+            format!(
+                "HTTP/1.1 {status} Listed\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                body.len()
+            )
+        };
         let _ = stream.write_all(answer.as_bytes()).await;
         return;
     }

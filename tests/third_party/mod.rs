@@ -1,5 +1,8 @@
 //! The main job against a model server that none of us wrote: `@copilotkit/aimock` from npm.
 
+mod formats;
+mod kinds;
+
 use std::path::Path;
 use std::process::Stdio;
 
@@ -17,6 +20,13 @@ const CLI: &str = "tests/third_party/node_modules/@copilotkit/aimock/dist/cli.js
 struct Mock {
     base_url: String,
     _child: Child,
+}
+
+impl Mock {
+    /// Its address without a version.
+    fn root(&self) -> &str {
+        self.base_url.trim_end_matches("/v1")
+    }
 }
 
 async fn mock() -> Mock {
@@ -57,16 +67,19 @@ async fn mock() -> Mock {
     }
 }
 
+/// What the mock answers to a question, in the last of its fixtures if there are several.
 fn fixture(question: &str) -> String {
-    let text = std::fs::read_to_string("tests/third_party/fixtures/chats.json").unwrap();
-    let fixtures: Value = serde_json::from_str(&text).unwrap();
-    let found = fixtures["fixtures"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|fixture| fixture["match"]["userMessage"] == question)
-        .unwrap();
-    found["response"]["content"].as_str().unwrap().to_owned()
+    let found = ["chats", "formats"].iter().find_map(|file| {
+        let text = std::fs::read_to_string(format!("tests/third_party/fixtures/{file}.json"));
+        let fixtures: Value = serde_json::from_str(&text.unwrap()).unwrap();
+        let fixtures = fixtures["fixtures"].as_array().unwrap().iter();
+        fixtures
+            .rev()
+            .find(|fixture| fixture["match"]["userMessage"] == question)
+            .cloned()
+    });
+    let content = &found.unwrap()["response"]["content"];
+    content.as_str().unwrap().to_owned()
 }
 
 on_both_databases! {

@@ -6,20 +6,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may import. What is not named here is not a room.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("main", &["cli"]),
     ("cli", &["app", "config"]),
     (
         "app",
         &[
-            "http", "worker", "chat", "ledger", "provider", "store", "model", "config",
+            "http", "worker", "chat", "ledger", "provider", "cache", "store", "model", "config",
         ],
     ),
     ("http", &["chat", "model", "store"]),
     ("worker", &["chat", "store"]),
-    ("chat", &["ledger", "provider", "store", "model", "fault"]),
+    (
+        "chat",
+        &["ledger", "provider", "cache", "store", "model", "fault"],
+    ),
     ("ledger", &["store", "model", "fault"]),
     ("provider", &["model"]),
+    ("cache", &["model"]),
     ("store", &["model"]),
     ("model", &[]),
     ("config", &[]),
@@ -27,7 +31,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
 ];
 
 /// Libraries that one room keeps to itself.
-const KEPT: [(&str, &[&str]); 7] = [
+const KEPT: [(&str, &[&str]); 8] = [
     ("sea_orm", &["store"]),
     ("sqlx", &["store"]),
     ("migration", &["store"]),
@@ -35,6 +39,7 @@ const KEPT: [(&str, &[&str]); 7] = [
     ("hyper", &["http"]),
     ("askama", &["http"]),
     ("reqwest", &["provider"]),
+    ("redis", &["cache"]),
 ];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {

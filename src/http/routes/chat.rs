@@ -1,19 +1,21 @@
-//! One chat: create, read, change, delete, and send a message to it.
+//! One chat: create, read, change, delete, export, give it an agent, and send a message to it.
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
-use entity::chat::OnBusy;
-use entity::{ChatId, MessageId};
+use entity::chat::{Model as Chat, OnBusy};
+use entity::{ChatId, MessageId, Parameters};
 use serde::Deserialize;
 
 use super::home;
-use crate::chat::{ChatUpdate, NewChat, NewMessage, OwnedChat};
+use crate::chat::{ChatUpdate, ExportFormat, NewChat, NewMessage, Otherwise, OwnedChat};
 use crate::http::AppState;
-use crate::http::extract::{Body, Caller, Form, Posted, parse_uuid};
-use crate::http::problem::Problem;
+use crate::http::extract::{
+    AliasPath, Body, CacheControl, Caller, Form, Params, Posted, parse_uuid,
+};
+use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 use crate::http::view::chat::{ChatMain, ChatPage, ChatView, ComposerSent, CreatedView, SentView};
 use crate::model::hint::Activity;
@@ -23,6 +25,8 @@ pub(super) fn router() -> Router<AppState> {
         .route("/chat/create", post(create))
         .route("/chat/{uuid}", get(read).patch(update).delete(delete))
         .route("/chat/{uuid}/send", post(send))
+        .route("/chat/{uuid}/agent/{alias}", post(set_agent))
+        .route("/chat/{uuid}/export", get(export))
 }
 
 #[derive(Deserialize)]
@@ -34,6 +38,7 @@ struct CreateBody {
     model: Option<String>,
     message: Option<String>,
     on_busy: Option<OnBusy>,
+    parameters: Option<Parameters>,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +48,8 @@ struct SendBody {
     message: String,
     uuid: Option<String>,
     on_busy: Option<OnBusy>,
+    model: Option<String>,
+    parameters: Option<Parameters>,
 }
 
 #[derive(Deserialize)]
@@ -52,12 +59,25 @@ struct UpdateBody {
     model: Option<String>,
     agent: Option<String>,
     on_busy: Option<OnBusy>,
+    parameters: Option<Parameters>,
 }
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ExportParams {
+    format: Option<String>,
+}
+
+/// A POST that says all in its path.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
 
 async fn create(
     State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
+    CacheControl(cache_use): CacheControl,
     Posted { body, once }: Posted<CreateBody>,
 ) -> Result<Response, Problem> {
     let uuid = body
@@ -71,6 +91,8 @@ async fn create(
         model: body.model,
         message: body.message,
         on_busy: body.on_busy,
+        parameters: body.parameters,
+        cache_use,
     };
     let created = app.chats.create(owner, new, once.as_ref()).await?;
     let path = format!("/chat/{}", created.chat.id);
@@ -112,6 +134,7 @@ async fn read(
 async fn send(
     State(app): State<AppState>,
     form: Form,
+    CacheControl(cache_use): CacheControl,
     chat: OwnedChat,
     Posted { body, once }: Posted<SendBody>,
 ) -> Result<Response, Problem> {
@@ -123,6 +146,11 @@ async fn send(
         id: uuid.map(MessageId),
         text: body.message,
         on_busy: body.on_busy,
+        otherwise: Otherwise {
+            model: body.model,
+            parameters: body.parameters,
+            cache_use,
+        },
     };
     let sent = app.chats.send(&chat, new, once.as_ref()).await?;
     match form {
@@ -146,20 +174,58 @@ async fn update(
         model: body.model,
         agent: body.agent,
         on_busy: body.on_busy,
+        parameters: body.parameters,
     };
     let changed = app.chats.update(&chat, update).await?;
+    changed_reply(&app, form, changed).await
+}
+
+async fn set_agent(
+    State(app): State<AppState>,
+    form: Form,
+    AliasPath(alias): AliasPath,
+    chat: OwnedChat,
+    Posted {
+        body: Nothing {},
+        once,
+    }: Posted<Nothing>,
+) -> Result<Response, Problem> {
+    let changed = app.chats.set_agent(&chat, &alias, once.as_ref());
+    let changed = changed.await?;
+    changed_reply(&app, form, changed).await
+}
+
+/// A chat as it is now.
+async fn changed_reply(app: &AppState, form: Form, changed: Chat) -> Result<Response, Problem> {
     match form {
         Form::Json => {
             let view = ChatView::new(changed, &app.chats.defaults());
             reply::json(StatusCode::OK, &view)
         }
         Form::Fragment => {
-            // Read again, so that the view has the new title.
+            // Read again, so that the view has what was changed.
             let chat = app.chats.own(changed.owner_id, changed.id).await?;
-            reply::html(StatusCode::OK, main(&app, &chat).await?).await
+            reply::html(StatusCode::OK, main(app, &chat).await?).await
         }
         Form::Page => reply::see_other(&format!("/chat/{}", changed.id)),
     }
+}
+
+async fn export(
+    State(app): State<AppState>,
+    Params(params): Params<ExportParams>,
+    chat: OwnedChat,
+) -> Result<Response, Problem> {
+    let format = match params.format.as_deref() {
+        None => ExportFormat::Markdown,
+        Some(name) => ExportFormat::parse(name).ok_or_else(|| {
+            let detail = "`format` is one of `markdown`, `json` and `text`";
+            Problem::new(Kind::MalformedRequest, detail)
+        })?,
+    };
+    let export = app.chats.export(&chat, format).await?;
+    let name = format!("chat-{}.{}", chat.row().id, format.ending());
+    reply::file(&name, format.media_type(), export.body)
 }
 
 async fn delete(

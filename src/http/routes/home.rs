@@ -50,6 +50,6 @@ pub(super) async fn main(chats: &Chats, owner: entity::OwnerId) -> Result<HomeMa
     let list = chats.list(owner, None, Some(RECENT)).await?;
     Ok(HomeMain {
         list: ChatListView::new(list, &chats.defaults()),
-        model: chats.default_model().to_owned(),
+        model: chats.defaults().model.to_owned(),
     })
 }

@@ -6,18 +6,22 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
 use entity::chat_message::Status;
+use entity::{MessageId, OwnerId, Parameters};
 use serde::Deserialize;
 
-use crate::chat::{Again, MessageRead, Once, Sent};
+use crate::chat::{Again, Cursors, MessageRead, Once, Otherwise, Sent};
 use crate::http::AppState;
-use crate::http::extract::{Body, Caller, Form, MessagePath, NumberPath, PositionPath, Posted};
+use crate::http::extract::{
+    Body, CacheControl, Caller, Form, MessagePath, NumberPath, Params, PositionPath, Posted,
+    parse_position,
+};
 use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::chat::SentView;
 use crate::http::view::message::{MessageFragment, MessageView};
 use crate::http::view::tokens::{TokensEndFragment, TokensFragment, TokensView};
 use crate::http::view::versions::{CancelledView, VersionsView};
-use crate::model::delta::MAX_DELTA_BYTES;
+use crate::model::delta::{Delta, MAX_DELTA_BYTES};
 use crate::model::hint::Activity;
 
 pub(super) fn router() -> Router<AppState> {
@@ -40,6 +44,21 @@ pub(super) fn router() -> Router<AppState> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
+
+/// What is to be different this time.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgainBody {
+    model: Option<String>,
+    parameters: Option<Parameters>,
+}
+
+/// Others are passed over: a proxy may need an address that is never the same.
+#[derive(Deserialize)]
+struct TokensParams {
+    /// Where the client has read what the model thinks to; without it, it does not want to.
+    reasoning: Option<String>,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,10 +101,12 @@ async fn edit(
     State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
+    CacheControl(cache_use): CacheControl,
     MessagePath(id): MessagePath,
     Body(body): Body<EditBody>,
 ) -> Result<Response, Problem> {
-    let sent = app.chats.edit(owner, id, body.message).await?;
+    let edited = app.chats.edit(owner, id, body.message, cache_use);
+    let sent = edited.await?;
     sent_reply(&app, form, sent).await
 }
 
@@ -110,29 +131,40 @@ async fn retry(
     State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
+    cache: CacheControl,
     MessagePath(id): MessagePath,
-    Posted {
-        body: Nothing {},
-        once,
-    }: Posted<Nothing>,
+    posted: Posted<AgainBody>,
 ) -> Result<Response, Problem> {
-    let asked = app.chats.ask_again(owner, id, Again::Retry, once.as_ref());
-    sent_reply(&app, form, asked.await?).await
+    again(&app, (owner, id), form, Again::Retry, cache, posted).await
 }
 
 async fn regenerate(
     State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
+    cache: CacheControl,
     MessagePath(id): MessagePath,
-    Posted {
-        body: Nothing {},
-        once,
-    }: Posted<Nothing>,
+    posted: Posted<AgainBody>,
 ) -> Result<Response, Problem> {
+    again(&app, (owner, id), form, Again::Regenerate, cache, posted).await
+}
+
+async fn again(
+    app: &AppState,
+    (owner, id): (OwnerId, MessageId),
+    form: Form,
+    again: Again,
+    CacheControl(cache_use): CacheControl,
+    Posted { body, once }: Posted<AgainBody>,
+) -> Result<Response, Problem> {
+    let otherwise = &Otherwise {
+        model: body.model,
+        parameters: body.parameters,
+        cache_use,
+    };
     let once: Option<&Once> = once.as_ref();
-    let asked = app.chats.ask_again(owner, id, Again::Regenerate, once);
-    sent_reply(&app, form, asked.await?).await
+    let asked = app.chats.ask_again(owner, id, again, otherwise, once);
+    sent_reply(app, form, asked.await?).await
 }
 
 async fn versions(
@@ -200,8 +232,14 @@ async fn tokens(
     form: Form,
     MessagePath(id): MessagePath,
     PositionPath(position): PositionPath,
+    Params(params): Params<TokensParams>,
 ) -> Result<Response, Problem> {
-    let poll = app.chats.poll_tokens(owner, id, position).await?;
+    let reasoning = params.reasoning.map(|text| parse_position(&text));
+    let cursors = Cursors {
+        text: position,
+        reasoning: reasoning.transpose()?,
+    };
+    let poll = app.chats.poll_tokens(owner, id, cursors).await?;
     let hint = app.load.poll_after_ms(poll.activity);
     if form == Form::Json {
         return reply::json(StatusCode::OK, &TokensView::new(poll, hint));
@@ -210,7 +248,10 @@ async fn tokens(
         let message = app.chats.message(owner, id).await?;
         return reply::html(StatusCode::OK, TokensEndFragment::new(message, hint)).await;
     }
-    let is_unchanged = poll.delta.append && poll.delta.position == position;
+    let is_at = |delta: &Delta, position| delta.append && delta.position == position;
+    let reasoning = poll.reasoning.as_ref().zip(cursors.reasoning);
+    let is_unchanged = is_at(&poll.delta, position)
+        && reasoning.is_none_or(|(delta, position)| is_at(delta, position));
     if is_unchanged {
         return Ok(reply::no_content());
     }

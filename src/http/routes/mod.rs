@@ -7,6 +7,8 @@ mod home;
 mod list;
 mod message;
 mod messages;
+mod metrics;
+mod models;
 mod problems;
 mod usage;
 
@@ -21,8 +23,10 @@ pub(super) fn router() -> Router<AppState> {
         .merge(chat::router())
         .merge(messages::router())
         .merge(message::router())
+        .merge(models::router())
         .merge(assets::router())
         .merge(health::router())
+        .merge(metrics::router())
         .merge(problems::router())
         .merge(usage::router())
 }

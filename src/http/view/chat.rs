@@ -3,7 +3,7 @@
 use askama::Template;
 use entity::chat::{Model as Chat, OnBusy, Status};
 use entity::chat_message::Role;
-use entity::{ChatId, RequestId, Timestamp};
+use entity::{ChatId, Parameters, RequestId, Timestamp};
 use serde::Serialize;
 
 use super::message::{MessageCard, MessageView};
@@ -26,6 +26,8 @@ pub struct ChatView {
     pub updated_at: Timestamp,
     /// What a message does that is sent while an answer is under way.
     pub on_busy: OnBusy,
+    /// How the model is asked, beyond what its agent and the configuration say.
+    pub parameters: Parameters,
 }
 
 impl ChatView {
@@ -40,6 +42,7 @@ impl ChatView {
             created_at: chat.created_at,
             updated_at: chat.updated_at,
             on_busy: chat.on_busy.unwrap_or(defaults.on_busy),
+            parameters: chat.parameters.unwrap_or_default(),
         }
     }
 
@@ -52,7 +55,8 @@ impl ChatView {
 #[derive(Debug, Serialize)]
 pub struct SentView {
     pub message: MessageView,
-    pub request_uuid: RequestId,
+    /// Null for a command, which has been carried out already.
+    pub request_uuid: Option<RequestId>,
     /// Where the answer will appear: the messages poll after this message, or the token poll of
     /// the answer itself.
     pub poll_url: String,
@@ -137,6 +141,7 @@ impl ChatMain {
                 created_at: Timestamp(1_795_226_400_000),
                 updated_at: Timestamp(1_795_226_400_000),
                 on_busy: OnBusy::Enqueue,
+                parameters: Parameters::default(),
             },
             cards: vec![
                 MessageCard::sample(Role::User, MessageStatus::Completed, "Tea?"),

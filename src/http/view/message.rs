@@ -7,11 +7,16 @@ use serde::Serialize;
 
 use super::markdown;
 use super::poller::Poller;
+use super::tokens::tokens_poller;
 use crate::chat::MessageRead;
 use crate::model::failure::Failure;
 use crate::model::position::Position;
 
 /// The message of the polling protocol.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a field of the protocol, and says something of its own"
+)]
 #[derive(Clone, Debug, Serialize)]
 pub struct MessageView {
     pub uuid: MessageId,
@@ -37,13 +42,44 @@ pub struct MessageView {
     /// Which of its versions the text is, from 1, and how many there are.
     pub version: i64,
     pub versions: i64,
+    /// What the model thought before it answered; null if it did not, or did not show it.
+    pub reasoning: Option<ReasoningView>,
+    /// The model that writes, or wrote, the answer.
+    pub model: Option<String>,
+    /// Why the model stopped: `stop`, `length`, or the provider's own word.
+    pub finish_reason: Option<String>,
+    /// The answer is one that was given before to the same question.
+    pub cached: bool,
+    /// Earlier messages that the model was not sent, because its context window was full.
+    pub left_out: u32,
+    /// It was sent a summary of them.
+    pub summarised: bool,
+}
+
+/// What a model thought, so far.
+#[derive(Clone, Debug, Serialize)]
+pub struct ReasoningView {
+    pub content: String,
+    /// Where a token poll goes on from: `?reasoning=` this.
+    pub position: Position,
 }
 
 impl MessageView {
     pub fn new(read: MessageRead) -> Self {
         let row = read.row;
         let superseded = row.superseded_at.is_some();
+        let origin = row.origin.unwrap_or_default();
+        let reasoning = (!read.reasoning.is_empty()).then_some(ReasoningView {
+            content: read.reasoning,
+            position: read.reasoning_position,
+        });
         Self {
+            reasoning,
+            model: origin.model,
+            finish_reason: origin.finish_reason,
+            cached: origin.cached,
+            left_out: origin.left_out,
+            summarised: origin.summarised,
             uuid: row.id,
             chat_uuid: row.chat_id,
             reply_to: row.reply_to,
@@ -95,15 +131,18 @@ impl MessageCard {
         let is_written = self.is_pending() && self.message.role == Role::Assistant;
         is_written.then(|| {
             let (uuid, position) = (self.message.uuid, self.message.position);
-            Poller::new(
-                format!("/chat/message/{uuid}/tokens/{position}"),
-                self.token_hint,
-            )
+            let thoughts = self.message.reasoning.as_ref();
+            let thoughts = thoughts.map_or(Position::START, |thoughts| thoughts.position);
+            tokens_poller(uuid, position, thoughts, self.token_hint)
         })
     }
 
     /// What can be done with the message: the last part of the route, and the button's name.
     pub fn action(&self) -> Option<(&'static str, &'static str)> {
+        if self.message.role == Role::Assistant && self.message.reply_to.is_none() {
+            // A greeting answers nothing.
+            return None;
+        }
         match (self.message.role, self.message.status) {
             (Role::Assistant, Status::Pending) => Some(("cancel", "Stop")),
             (Role::User, Status::Pending) => Some(("cancel", "Withdraw")),
@@ -121,12 +160,54 @@ impl MessageCard {
         self.message.role == Role::User
     }
 
+    /// What is to be known of how the answer came about.
+    pub fn remarks(&self) -> Vec<String> {
+        let message = &self.message;
+        let mut remarks = Vec::new();
+        if message.left_out > 0 {
+            let what = if message.left_out == 1 {
+                "message was"
+            } else {
+                "messages were"
+            };
+            let how = if message.summarised {
+                "summarised"
+            } else {
+                "left out"
+            };
+            remarks.push(format!(
+                "{} earlier {what} {how}: the model's context window is full.",
+                message.left_out
+            ));
+        }
+        if message.finish_reason.as_deref() == Some("length") {
+            remarks.push("The model stopped at its limit of tokens.".to_owned());
+        }
+        if message.cached {
+            remarks.push(
+                "The same question had been answered before; this is that answer.".to_owned(),
+            );
+        }
+        remarks
+    }
+
+    /// Whether there is something to fold out: what the model thought, or may yet think.
+    pub fn has_thoughts(&self) -> bool {
+        self.message.reasoning.is_some() || self.poller().is_some()
+    }
+
+    /// What the model thought so far.
+    pub fn thoughts(&self) -> &str {
+        let reasoning = self.message.reasoning.as_ref();
+        reasoning.map_or("", |reasoning| reasoning.content.as_str())
+    }
+
     /// The name that the page gives the speaker.
     pub fn speaker(&self) -> &'static str {
         match self.message.role {
             Role::User => "You",
             Role::Assistant => "Assistant",
-            Role::Agent => "Agent",
+            Role::Agent => "Pollen",
             Role::System => "System",
         }
     }
@@ -167,7 +248,7 @@ impl MessageCard {
             message: MessageView {
                 uuid: MessageId(uuid),
                 chat_uuid: ChatId(uuid::Uuid::from_u128(1)),
-                reply_to: None,
+                reply_to: (role == Role::Assistant).then_some(MessageId(uuid::Uuid::from_u128(6))),
                 role,
                 status,
                 content: content.to_owned(),
@@ -186,6 +267,12 @@ impl MessageCard {
                 superseded: false,
                 version: 1,
                 versions: 1,
+                reasoning: None,
+                model: (role == Role::Assistant).then(|| "demo".to_owned()),
+                finish_reason: None,
+                cached: false,
+                left_out: 0,
+                summarised: false,
             },
             replaces: false,
             token_hint: 300,
@@ -231,6 +318,19 @@ mod tests {
     #[test]
     fn a_failed_answer_says_why() {
         let card = MessageCard::sample(Role::Assistant, Status::Failed, "half an");
+        insta::assert_snapshot!(render(card));
+    }
+
+    #[test]
+    fn an_answer_says_what_was_thought_and_what_was_left_out() {
+        let mut card = MessageCard::sample(Role::Assistant, Status::Completed, "Yes.");
+        card.message.reasoning = Some(ReasoningView {
+            content: "Hm, <b>.".to_owned(),
+            position: Position::START,
+        });
+        card.message.left_out = 2;
+        card.message.cached = true;
+        card.message.finish_reason = Some("length".to_owned());
         insta::assert_snapshot!(render(card));
     }
 

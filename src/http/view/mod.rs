@@ -2,13 +2,16 @@
 //! templates stand in `../templates`. Those that
 //! a page is made of are rendered in tests from a `sample()`.
 
+pub mod agents;
 pub mod assets;
 pub mod chat;
+pub mod commands;
 pub mod home;
 pub mod list;
 pub mod markdown;
 pub mod message;
 pub mod messages;
+pub mod models;
 pub mod poller;
 pub mod problem;
 pub mod tokens;

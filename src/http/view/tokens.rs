@@ -18,6 +18,30 @@ pub struct TokensView {
     pub append: bool,
     pub position: Position,
     pub poll_after_ms: u64,
+    /// What the model thinks, in the same way; not there if `?reasoning=` was not sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<ReasoningDelta>,
+}
+
+/// More of what a model thinks.
+#[derive(Debug, Serialize)]
+pub struct ReasoningDelta {
+    pub tokens: String,
+    pub append: bool,
+    pub position: Position,
+}
+
+/// The element that polls for the tokens of an answer, and for what its model thinks.
+pub fn tokens_poller(
+    uuid: MessageId,
+    position: Position,
+    thoughts: Position,
+    after_ms: u64,
+) -> Poller {
+    Poller::new(
+        format!("/chat/message/{uuid}/tokens/{position}?reasoning={thoughts}"),
+        after_ms,
+    )
 }
 
 impl TokensView {
@@ -28,6 +52,11 @@ impl TokensView {
             append: poll.delta.append,
             position: poll.delta.position,
             poll_after_ms,
+            reasoning: poll.reasoning.map(|delta| ReasoningDelta {
+                tokens: delta.tokens,
+                append: delta.append,
+                position: delta.position,
+            }),
         }
     }
 }
@@ -39,17 +68,26 @@ pub struct TokensFragment {
     pub uuid: MessageId,
     pub tokens: String,
     pub append: bool,
+    pub reasoning: Option<ReasoningDelta>,
     pub poller: Poller,
 }
 
 impl TokensFragment {
     pub fn new(poll: TokensPoll, hint: u64) -> Self {
         let (uuid, position) = (poll.message, poll.delta.position);
+        let thoughts = poll.reasoning.as_ref();
+        let thoughts = thoughts.map_or(Position::START, |delta| delta.position);
+        let reasoning = poll.reasoning.map(|delta| ReasoningDelta {
+            tokens: delta.tokens,
+            append: delta.append,
+            position: delta.position,
+        });
         Self {
+            reasoning: reasoning.filter(|delta| !delta.tokens.is_empty() || !delta.append),
             uuid,
             tokens: poll.delta.tokens,
             append: poll.delta.append,
-            poller: Poller::new(format!("/chat/message/{uuid}/tokens/{position}"), hint),
+            poller: tokens_poller(uuid, position, thoughts, hint),
         }
     }
 }
@@ -79,7 +117,12 @@ mod tests {
             uuid,
             tokens: "\n <b> & so on".to_owned(),
             append,
-            poller: Poller::new(format!("/chat/message/{uuid}/tokens/12"), 300),
+            reasoning: (!append).then(|| ReasoningDelta {
+                tokens: "Hm & so.".to_owned(),
+                append: true,
+                position: Position::START,
+            }),
+            poller: Poller::new(format!("/chat/message/{uuid}/tokens/12?reasoning=0"), 300),
         };
         fragment.render().unwrap()
     }

@@ -1,9 +1,11 @@
 //! What was used, as JSON and as a page.
 
 use askama::Template;
+use entity::Timestamp;
 use serde::Serialize;
 
 use crate::chat::{UsageReport, UsageRow};
+use crate::model::allowance::{Allowance, Measure};
 use crate::model::usage::amount;
 use crate::store::{UsageGroup, UsageSum};
 
@@ -20,6 +22,11 @@ pub struct CountsView {
     pub reasoning_tokens: i64,
     /// Of the input.
     pub cached_tokens: i64,
+    /// Runs whose answer was in the response cache, of those for which it was asked.
+    pub cache_hits: i64,
+    pub cache_lookups: i64,
+    /// Tokens that the response cache made it unnecessary to pay for.
+    pub saved_tokens: i64,
     /// In the currency of the configured prices; null where no model had a price.
     pub cost: Option<f64>,
 }
@@ -33,6 +40,9 @@ impl CountsView {
             output_tokens: sum.output_tokens,
             reasoning_tokens: sum.reasoning_tokens,
             cached_tokens: sum.cached_tokens,
+            cache_hits: sum.cache_hits,
+            cache_lookups: sum.cache_hits + sum.cache_misses,
+            saved_tokens: sum.saved_tokens,
             cost: (sum.priced > 0).then(|| amount(sum.cost_micros)),
         }
     }
@@ -73,6 +83,47 @@ pub struct UsageView {
     pub to: String,
     pub rows: Vec<UsageRowView>,
     pub total: CountsView,
+    /// The caller's tier; null: there are no limits.
+    pub tier: Option<String>,
+    pub limits: Vec<LimitView>,
+}
+
+/// A limit of the caller's tier.
+#[derive(Clone, Debug, Serialize)]
+pub struct LimitView {
+    /// `tokens` or `cost`.
+    pub of: &'static str,
+    /// `day` or `month`.
+    pub per: &'static str,
+    pub limit: f64,
+    pub used: f64,
+    pub resets_at: Timestamp,
+}
+
+impl LimitView {
+    fn new(allowance: &Allowance) -> Self {
+        let number = |count: i64| match allowance.measure {
+            // Tokens are counted, money is measured in millionths.
+            Measure::Tokens => amount(count.saturating_mul(1_000_000)),
+            Measure::Money => amount(count),
+        };
+        Self {
+            of: match allowance.measure {
+                Measure::Tokens => "tokens",
+                Measure::Money => "cost",
+            },
+            per: allowance.period.as_str(),
+            limit: number(allowance.limit),
+            used: number(allowance.used),
+            resets_at: allowance.resets_at,
+        }
+    }
+
+    /// When it begins anew, UTC, for people.
+    pub fn resets(&self) -> String {
+        let resets = self.resets_at.to_datetime();
+        resets.format("%-d %b %Y, %H:%M UTC").to_string()
+    }
 }
 
 impl UsageView {
@@ -83,6 +134,13 @@ impl UsageView {
             from: day(report.from),
             to: day(report.to),
             total: CountsView::new(&report.total),
+            tier: report.limits.tier,
+            limits: report
+                .limits
+                .allowances
+                .iter()
+                .map(LimitView::new)
+                .collect(),
             rows: report.rows.into_iter().map(UsageRowView::new).collect(),
         }
     }
@@ -116,6 +174,9 @@ mod tests {
             output_tokens: 340,
             reasoning_tokens: 0,
             cached_tokens: 0,
+            cache_hits: 1,
+            cache_lookups: 4,
+            saved_tokens: 77,
             cost,
         };
         let row = |name: &str, cost| UsageRowView {
@@ -129,6 +190,14 @@ mod tests {
             to: "2026-12-01".into(),
             rows: vec![row("<priced>", Some(0.001_5)), row("free", None)],
             total: counts(Some(0.001_5)),
+            tier: Some("basic".into()),
+            limits: vec![LimitView {
+                of: "tokens",
+                per: "day",
+                limit: 1_000.0,
+                used: 12.0,
+                resets_at: Timestamp(1_795_226_400_000),
+            }],
         };
         let page = UsagePage { usage }.render().unwrap();
         let main = page.split("<main").nth(1).unwrap();

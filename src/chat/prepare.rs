@@ -1,0 +1,235 @@
+//! What a model is asked: who answers, the history that fits its window, and the parameters. All of it
+//! comes from the database and the configuration, never from the client that waits for the answer.
+
+use entity::chat::Model as Chat;
+use entity::chat_message::{Model as Message, Role};
+use entity::{Origin, Parameters, llm_request};
+
+use super::{Chats, Claimed};
+use crate::model::context::{self, Kind, TooLong, Weight};
+use crate::model::failure::{Failure, FailureCode};
+use crate::model::history::history;
+use crate::model::parameters;
+use crate::model::spec::ModelSpec;
+use crate::model::tokens;
+use crate::model::usage::estimate_tokens;
+use crate::provider::{Call, Route, Speaker, Turn};
+use crate::store::StoreError;
+
+/// All that is needed to ask.
+pub(super) struct Prepared {
+    pub route: Route,
+    pub call: Call,
+    pub origin: Origin,
+    /// About how many tokens the model is sent.
+    pub input_tokens: i64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PrepareError {
+    /// It cannot be asked, and this is what the user is told.
+    #[error("{}", .0.message)]
+    Refused(Failure),
+    #[error("the history could not be read")]
+    Store(#[from] StoreError),
+}
+
+/// A chat's turns up to a request's question.
+pub(super) struct Conversation {
+    pub chat: Chat,
+    pub route: Route,
+    pub parameters: Parameters,
+    pub messages: Vec<Message>,
+}
+
+impl Chats {
+    /// Gets a request ready to be sent to its model. What does not fit the window is left out, or
+    /// summarised by the model first, if so configured.
+    pub(super) async fn prepare(&self, claimed: &Claimed) -> Result<Prepared, PrepareError> {
+        let conversation = self.conversation(&claimed.request).await?;
+        let spec = &conversation.route.spec;
+        let out = left_out(&conversation, None).map_err(|long| too_long(spec, long))?;
+        let summary = if out.is_empty() || !self.settings.summarises {
+            None
+        } else {
+            self.summarised(&conversation, claimed).await?
+        };
+        // A summary is of more than had to go, so that the next messages find room.
+        let (out, summary) = match summary {
+            Some(summary) => (summary.out, Some(summary.text)),
+            None => (out, None),
+        };
+        let left_out = u32::try_from(out.len()).unwrap_or(u32::MAX);
+        let summarised = summary.is_some();
+        let mut turns = conversation.turns(&out);
+        if let Some(text) = summary {
+            let place = turns
+                .iter()
+                .take_while(|turn| turn.speaker == Speaker::System);
+            turns.insert(place.count(), super::summary::turn(&text));
+        }
+        let Conversation {
+            route, parameters, ..
+        } = conversation;
+        Ok(Prepared {
+            origin: Origin {
+                model: Some(route.spec.id.clone()),
+                provider: Some(route.spec.provider.clone()),
+                left_out,
+                summarised,
+                ..Origin::default()
+            },
+            input_tokens: weight_of(&turns),
+            call: Call {
+                model: route.spec.upstream.clone(),
+                turns,
+                parameters,
+                context_window: route.spec.context_window,
+                max_output: route.spec.max_output,
+            },
+            route,
+        })
+    }
+
+    /// About how many tokens a request sends to its model.
+    pub(super) async fn estimate_input(
+        &self,
+        request: &llm_request::Model,
+    ) -> Result<i64, StoreError> {
+        let conversation = match self.conversation(request).await {
+            Ok(conversation) => conversation,
+            Err(PrepareError::Refused(_) | PrepareError::Store(StoreError::Missing { .. })) => {
+                return Ok(0);
+            }
+            Err(PrepareError::Store(error)) => return Err(error),
+        };
+        let out = left_out(&conversation, None).unwrap_or_default();
+        Ok(weight_of(&conversation.turns(&out)))
+    }
+
+    async fn conversation(
+        &self,
+        request: &llm_request::Model,
+    ) -> Result<Conversation, PrepareError> {
+        // Who may ask whom was decided when the request was queued.
+        let route = self.catalogue.resolve(request.model.as_deref());
+        let route = route.map_err(|unknown| {
+            PrepareError::Refused(Failure::new(
+                FailureCode::ModelNotFound,
+                format!(
+                    "This message cannot be answered any more: {unknown}. Choose another model."
+                ),
+            ))
+        })?;
+        let chat = self.store.chat_of(request.chat_id).await?;
+        let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
+        let all = self.store.all_messages(request.chat_id).await?;
+        let asked = all
+            .iter()
+            .find(|message| message.id == request.user_message_id)
+            .cloned()
+            .ok_or(StoreError::Missing {
+                what: "user message",
+            })?;
+        let agent = chat
+            .agent
+            .as_deref()
+            .and_then(|alias| self.agent(alias).ok());
+        let levels = [
+            request.parameters.as_ref(),
+            chat.parameters.as_ref(),
+            agent.map(|agent| &agent.parameters),
+            Some(&route.spec.parameters),
+        ];
+        let wanted = parameters::first_of(levels.into_iter().flatten());
+        let can = route.provider.capabilities();
+        Ok(Conversation {
+            parameters: parameters::taken(wanted, &can, route.spec.max_tokens()),
+            messages: history(all, &asked),
+            chat,
+            route,
+        })
+    }
+}
+
+impl Conversation {
+    /// What the model is sent, without the messages at these places.
+    pub(super) fn turns(&self, out: &[usize]) -> Vec<Turn> {
+        let kept = self.messages.iter().enumerate();
+        kept.filter(|(place, _)| !out.contains(place))
+            .map(|(_, message)| turn_of(message))
+            .collect()
+    }
+
+    /// Tokens that the conversation may take. None: nobody knows of a limit.
+    pub(super) fn budget(&self) -> Option<i64> {
+        let spec = &self.route.spec;
+        let window = spec.context_window?;
+        let asked = self.parameters.max_tokens;
+        Some(context::budget(window, asked, spec.max_output))
+    }
+}
+
+fn turn_of(message: &Message) -> Turn {
+    Turn {
+        speaker: match message.role {
+            Role::System => Speaker::System,
+            Role::User => Speaker::User,
+            Role::Assistant | Role::Agent => Speaker::Assistant,
+        },
+        content: message.content.clone(),
+        reasoning: Some(message.reasoning.clone()).filter(|text| !text.is_empty()),
+    }
+}
+
+/// The places of the messages that the model is not sent, to keep within `budget` or else within what
+/// its window leaves.
+pub(super) fn left_out(
+    conversation: &Conversation,
+    budget: Option<i64>,
+) -> Result<Vec<usize>, TooLong> {
+    let Some(budget) = budget.or_else(|| conversation.budget()) else {
+        return Ok(Vec::new());
+    };
+    context::left_out(&weights(conversation, budget), budget)
+}
+
+/// What each message takes of `budget`.
+pub(super) fn weights(conversation: &Conversation, budget: i64) -> Vec<Weight> {
+    let weights = |count: &dyn Fn(&str) -> i64| -> Vec<Weight> {
+        let weight = |message: &Message| Weight {
+            tokens: count(&message.content) + tokens::PER_MESSAGE,
+            kind: match message.role {
+                Role::System => Kind::System,
+                Role::User => Kind::User,
+                Role::Assistant | Role::Agent => Kind::Assistant,
+            },
+        };
+        conversation.messages.iter().map(weight).collect()
+    };
+    let estimated = weights(&|text| context::with_margin(estimate_tokens(text)));
+    let total: i64 = estimated.iter().map(|weight| weight.tokens).sum();
+    // The tokenizer takes its time, and is asked only where the rule of thumb will not do.
+    match tokens::counter(&conversation.route.spec.upstream) {
+        Some(count) if total > budget => weights(&count),
+        _ => estimated,
+    }
+}
+
+fn weight_of(turns: &[Turn]) -> i64 {
+    turns
+        .iter()
+        .map(|turn| estimate_tokens(&turn.content))
+        .sum()
+}
+
+fn too_long(spec: &ModelSpec, long: TooLong) -> PrepareError {
+    PrepareError::Refused(Failure::new(
+        FailureCode::ContextTooLong,
+        format!(
+            "The message is too long for the model {:?}: it has about {} tokens, the system prompt \
+             included, and there is room for {}. Shorten it, or choose a model with a larger context window.",
+            spec.id, long.tokens, long.budget
+        ),
+    ))
+}

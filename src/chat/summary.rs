@@ -1,0 +1,240 @@
+//! Summaries: what a model is told of the messages that its window has no room for. A summary is
+//! stored with its chat and holds until something that it is of changes.
+
+use std::time::Duration;
+
+use entity::Parameters;
+use entity::chat_message::{Model as Message, Role};
+use entity::llm_request::Status;
+use futures::StreamExt;
+use tokio::time::timeout;
+
+use super::prepare::{Conversation, left_out, weights};
+use super::{Chats, Claimed};
+use crate::ledger::Live;
+use crate::model::context::with_margin;
+use crate::model::history::turns;
+use crate::model::usage::{Usage, estimate_tokens};
+use crate::provider::{Call, Event, ProviderError, Speaker, Turn};
+use crate::store::{ChatChange, StoreError};
+
+/// How long a summary may take. After that what it was to be of is just left out.
+const TIME_LIMIT: Duration = Duration::from_mins(1);
+/// The longest summary, in tokens.
+const MAX_TOKENS: u32 = 600;
+/// What is kept of the budget when something has to be summarised, so that it is not at every message.
+const KEPT_PART: i64 = 2;
+/// Bytes of text for a token, when a long text is cut to what a summary may be made of.
+const BYTES_PER_TOKEN: i64 = 3;
+const INSTRUCTION: &str = "Summarise the conversation below for the assistant that will go on with it. Keep facts, \
+names, numbers, decisions and open questions; leave out pleasantries. Write plain text, 300 words at most, in \
+the language of the conversation.";
+
+/// A summary, and the places of the messages that it stands for.
+pub(super) struct Summary {
+    pub text: String,
+    pub out: Vec<usize>,
+}
+
+/// How a summary is told to the model.
+pub(super) fn turn(text: &str) -> Turn {
+    Turn {
+        speaker: Speaker::System,
+        content: format!(
+            "Earlier messages of this conversation are left out. This is what they said:\n\n{text}"
+        ),
+        reasoning: None,
+    }
+}
+
+impl Chats {
+    /// A summary of what does not fit, the stored one if it will do. None if the model could not
+    /// make one.
+    pub(super) async fn summarised(
+        &self,
+        conversation: &Conversation,
+        claimed: &Claimed,
+    ) -> Result<Option<Summary>, StoreError> {
+        let Some(budget) = conversation.budget() else {
+            return Ok(None);
+        };
+        let budget = budget - i64::from(MAX_TOKENS);
+        let chat = &conversation.chat;
+        if let (Some(text), Some(through)) = (&chat.summary, chat.summary_through) {
+            let out = told(&conversation.messages, through);
+            let weights = weights(conversation, budget);
+            let kept = weights.iter().enumerate();
+            let kept = kept.filter(|(place, _)| !out.contains(place));
+            let kept: i64 = kept.map(|(_, weight)| weight.tokens).sum();
+            if kept <= budget {
+                let text = text.clone();
+                return Ok(Some(Summary { text, out }));
+            }
+        }
+        let out = left_out(conversation, Some(budget / KEPT_PART));
+        let Ok(out) = out.or_else(|_| left_out(conversation, Some(budget))) else {
+            return Ok(None);
+        };
+        let text = match timeout(
+            TIME_LIMIT,
+            self.summarise(conversation, &out, &claimed.live),
+        )
+        .await
+        {
+            Ok(Ok(text)) if !text.trim().is_empty() => text,
+            Ok(Ok(_)) => return Ok(None),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "no summary; earlier messages are left out");
+                return Ok(None);
+            }
+            Err(_) => {
+                tracing::warn!("no summary in time; earlier messages are left out");
+                return Ok(None);
+            }
+        };
+        self.store_summary(conversation, claimed, &out, &text)
+            .await?;
+        Ok(Some(Summary { text, out }))
+    }
+
+    /// Keeps a summary for the next question, unless what it is of has changed meanwhile, or the
+    /// request is no longer this task's.
+    async fn store_summary(
+        &self,
+        conversation: &Conversation,
+        claimed: &Claimed,
+        out: &[usize],
+        text: &str,
+    ) -> Result<(), StoreError> {
+        let turns = turns(&conversation.messages);
+        let Some(through) = out.last().map(|place| turns[*place]) else {
+            return Ok(());
+        };
+        let told = out.iter().map(|place| conversation.messages[*place].id);
+        let (told, chat) = (&told.collect::<Vec<_>>(), &conversation.chat);
+        let (id, attempt) = claimed.live.fence();
+        self.store
+            .tx(|tx| async move {
+                // The request before its chat, and both locked: a message that is changed meanwhile is
+                // seen by one of the two.
+                let request = tx.lock_request(id).await?;
+                let is_ours = request.is_some_and(|request| {
+                    request.attempt == attempt && request.status == Status::Running
+                });
+                tx.lock_chat(chat.id).await?;
+                if !is_ours || tx.have_changed(told, chat.revision).await? {
+                    return Ok::<_, StoreError>(());
+                }
+                let change = ChatChange {
+                    summary: Some(Some((text.to_owned(), through))),
+                    ..ChatChange::default()
+                };
+                tx.change_chat(chat.id, change).await?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// Summarises these messages, behind the summary that there is; piece by piece, where they are more
+    /// than the model can read at once.
+    async fn summarise(
+        &self,
+        conversation: &Conversation,
+        out: &[usize],
+        live: &Live,
+    ) -> Result<String, ProviderError> {
+        let chat = &conversation.chat;
+        let known = chat.summary.as_ref().zip(chat.summary_through);
+        let turns = turns(&conversation.messages);
+        let is_new = |place: &&usize| known.is_none_or(|(_, through)| turns[**place] > through);
+        let said = |place: &usize| said(&conversation.messages[*place]);
+        let mut rest = out.iter().filter(is_new).map(said).peekable();
+        let budget = conversation.budget().unwrap_or(i64::MAX);
+        let fits = |told: &str| with_margin(estimate_tokens(told)) <= budget;
+        let (mut summary, mut used) = (known.map(|(text, _)| text.clone()), Usage::default());
+        while rest.peek().is_some() {
+            let mut told = match &summary {
+                Some(summary) => format!("Summary of what came before:\n{summary}\n\n"),
+                None => String::new(),
+            };
+            let begun = told.len();
+            while let Some(more) = rest.peek() {
+                told.push_str(more);
+                if !fits(&told) && told.len() - more.len() > begun {
+                    told.truncate(told.len() - more.len());
+                    break;
+                }
+                rest.next();
+            }
+            // Of a message that is too long by itself the beginning is read.
+            let most = usize::try_from(budget.saturating_mul(BYTES_PER_TOKEN)).unwrap_or(0);
+            told.truncate(told.floor_char_boundary(most.max(begun)));
+            let (text, usage) = self.summarise_piece(conversation, told).await?;
+            used = used.plus(usage);
+            live.note_extra(used);
+            summary = Some(text);
+        }
+        Ok(summary.unwrap_or_default())
+    }
+
+    async fn summarise_piece(
+        &self,
+        conversation: &Conversation,
+        told: String,
+    ) -> Result<(String, Usage), ProviderError> {
+        let spec = &conversation.route.spec;
+        let turn = |speaker, content: String| Turn {
+            speaker,
+            content,
+            reasoning: None,
+        };
+        let call = Call {
+            model: spec.upstream.clone(),
+            turns: vec![
+                turn(Speaker::System, INSTRUCTION.to_owned()),
+                turn(Speaker::User, told),
+            ],
+            parameters: Parameters {
+                max_tokens: Some(MAX_TOKENS),
+                ..Parameters::default()
+            },
+            context_window: spec.context_window,
+            max_output: spec.max_output,
+        };
+        let estimate = call.turns.iter();
+        let estimate: i64 = estimate.map(|turn| estimate_tokens(&turn.content)).sum();
+        let (mut text, mut usage) = (String::new(), Usage::default());
+        let mut events = conversation.route.provider.answer(call);
+        while let Some(event) = events.next().await {
+            match event? {
+                Event::Text(piece) => text.push_str(&piece),
+                Event::Usage(counted) => usage = counted.or(usage),
+                Event::Reasoning(_) | Event::ToolCall(_) | Event::Finished { .. } => {}
+            }
+        }
+        let usage = Usage {
+            input_tokens: usage.input_tokens.or(Some(estimate)),
+            output_tokens: usage.output_tokens.or(Some(estimate_tokens(&text))),
+            ..usage
+        };
+        Ok((text, usage))
+    }
+}
+
+/// A message as the one who summarises reads it.
+fn said(message: &Message) -> String {
+    let speaker = if message.role == Role::User {
+        "User"
+    } else {
+        "Assistant"
+    };
+    format!("{speaker}: {}\n\n", message.content)
+}
+
+/// The places of the messages that a summary of all turns up to `through` stands for.
+fn told(messages: &[Message], through: i64) -> Vec<usize> {
+    let turns = turns(messages);
+    let last = messages.len().saturating_sub(1);
+    let is_told = |place: usize| messages[place].role != Role::System && turns[place] <= through;
+    (0..last).filter(|place| is_told(*place)).collect()
+}

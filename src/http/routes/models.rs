@@ -1,0 +1,53 @@
+//! `GET /models`, `GET /agents`, `GET /commands`: what can be chosen from.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+
+use crate::chat::Chats;
+use crate::http::AppState;
+use crate::http::extract::{Caller, Form};
+use crate::http::problem::Problem;
+use crate::http::reply;
+use crate::http::view::agents::{AgentsPage, AgentsView};
+use crate::http::view::commands::{CommandsPage, CommandsView};
+use crate::http::view::models::{ModelsPage, ModelsView};
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/models", get(models))
+        .route("/agents", get(agents))
+        .route("/commands", get(commands))
+}
+
+async fn models(
+    State(chats): State<Arc<Chats>>,
+    Caller(owner): Caller,
+    form: Form,
+) -> Result<Response, Problem> {
+    let models = ModelsView::new(&chats.models(owner).await);
+    match form {
+        Form::Json => reply::json(StatusCode::OK, &models),
+        Form::Fragment | Form::Page => reply::html_now(StatusCode::OK, &ModelsPage { models }),
+    }
+}
+
+async fn agents(State(chats): State<Arc<Chats>>, form: Form) -> Result<Response, Problem> {
+    let agents = AgentsView::new(chats.agents());
+    match form {
+        Form::Json => reply::json(StatusCode::OK, &agents),
+        Form::Fragment | Form::Page => reply::html_now(StatusCode::OK, &AgentsPage { agents }),
+    }
+}
+
+async fn commands(form: Form) -> Result<Response, Problem> {
+    let commands = CommandsView::new();
+    match form {
+        Form::Json => reply::json(StatusCode::OK, &commands),
+        Form::Fragment | Form::Page => reply::html_now(StatusCode::OK, &CommandsPage { commands }),
+    }
+}
