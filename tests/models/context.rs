@@ -89,6 +89,21 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn tokens_are_counted_by_the_model_s_own_tokenizer_where_it_is_known(kind: Kind) {
+        let file = "[[model]]\nid = \"scripted-model\"\ncontext_window = 1000\n\
+            [[model]]\nid = \"counted\"\nupstream = \"gpt-4o-mini\"\ncontext_window = 1000\n";
+        let app = start(kind, Upstream::start(|_| Script::answer(["yes"])).await, file).await;
+        // Six hundred tokens, of which a rule of thumb makes more than there is room for.
+        let words = words(1, 600);
+        for (model, status) in [("scripted-model", "failed"), ("counted", "completed")] {
+            let body = json!({"model": model});
+            let chat = app.post("/chat/create", &body).await.expect(201).json();
+            let (answer, reader) = app.ask_in(chat["uuid"].as_str().unwrap(), &words).await;
+            assert_eq!(reader.status, status, "{}", app.message(&answer).await);
+        }
+        app.stop().await;
+    }
+
     async fn an_answer_cannot_be_allowed_the_whole_window(kind: Kind) {
         let file = "[[model]]\nid = \"scripted-model\"\ncontext_window = 1000\n[[model]]\nid = \"large\"\ncontext_window = 100000\n";
         let app = start(kind, Upstream::start(|_| Script::answer(["yes"])).await, file).await;
