@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::StartError;
 use crate::config::{AUTO, Config, ModelConfig, ProviderKind, ResolvedProvider};
+use crate::model::allowance::reaches;
 use crate::model::parameters::Parameters;
 use crate::model::spec::ModelSpec;
 use crate::model::usage::Price;
@@ -273,10 +274,10 @@ fn dial(settings: &ResolvedProvider) -> Result<Arc<dyn Provider>, StartError> {
 /// If an HTTP client cannot be made.
 pub async fn known_models(config: &Config) -> Result<Vec<Arc<ModelSpec>>, StartError> {
     let mut models = catalogue(config).await?.models().await;
-    let rank = |name: &str| config.tier.iter().position(|tier| tier.name == name);
     models.retain(|spec| match spec.tier.as_deref() {
         Some(needed) if !config.default_tier.is_empty() => {
-            rank(needed) <= rank(&config.default_tier)
+            let order = config.tier.iter().map(|tier| tier.name.as_str());
+            reaches(&config.default_tier, needed, order)
         }
         _ => true,
     });

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use entity::{OwnerId, Parameters};
 
 use super::Chats;
-use crate::model::allowance::Tier;
+use crate::model::allowance::{Tier, reaches};
 use crate::model::parameters::{self, ParameterError};
 use crate::model::spec::ModelSpec;
 use crate::model::text::{ModelName, TextError};
@@ -63,13 +63,8 @@ impl Chats {
         let (Some(needed), Some(own)) = (spec.tier.as_deref(), self.tier(owner)) else {
             return Ok(());
         };
-        let rank = |name: &str| {
-            self.settings
-                .tiers
-                .iter()
-                .position(|tier| tier.name == name)
-        };
-        if rank(needed) <= rank(&own.name) {
+        let order = self.settings.tiers.iter().map(|tier| tier.name.as_str());
+        if reaches(&own.name, needed, order) {
             return Ok(());
         }
         Err(ModelError::Tier {

@@ -131,6 +131,14 @@ impl Tier {
     }
 }
 
+/// Whether the tier `own` is the tier `needed` or above it. `order`: all tiers, the lowest first.
+#[must_use]
+pub fn reaches<'a>(own: &str, needed: &str, order: impl IntoIterator<Item = &'a str>) -> bool {
+    // What comes first is the lower one: `needed` must come no later than `own`.
+    let mut order = order.into_iter().skip_while(|tier| *tier != needed);
+    order.any(|tier| tier == own)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,5 +181,12 @@ mod tests {
             (Measure::Money, false)
         );
         assert!(Tier::default().periods().is_empty());
+    }
+
+    #[test]
+    fn a_tier_reaches_what_stands_no_later() {
+        let order = ["free", "basic", "pro"];
+        assert!(reaches("basic", "basic", order) && reaches("pro", "free", order));
+        assert!(!reaches("free", "basic", order) && !reaches("free", "gold", order));
     }
 }

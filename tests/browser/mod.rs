@@ -141,6 +141,42 @@ async fn a_reload_and_a_second_tab_go_on_in_mid_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_is_chosen_and_commands_are_typed_into_the_box() {
+    let app = TestApp::start(Kind::Sqlite, Upstream::echo().await).await;
+    let browser = Browser::open().await;
+    let agents = format!("{}/agents", app.base);
+    browser.page.goto(&agents).await.unwrap();
+    let name = browser.text_of(".agents li:first-child strong").await;
+    browser
+        .press(".agents li:first-child form:first-child button")
+        .await;
+    // The greeting is the first thing that is said.
+    let greeting = browser.text_of(FINISHED).await;
+    assert!(!greeting.is_empty());
+    browser.type_into("#message", "/agent\u{E007}").await;
+    let reply = browser.text_of(".message-agent .markdown").await;
+    assert!(
+        reply.starts_with(&format!("You are talking to {name}.")),
+        "{reply}"
+    );
+    browser.type_into("#message", "/title Typed\u{E007}").await;
+    eventually("the second reply", async || {
+        (browser.count(".message-agent").await == 2).then_some(())
+    })
+    .await;
+    assert!(app.upstream.received().is_empty(), "no model was asked");
+    browser.type_into("#message", "//slash\u{E007}").await;
+    eventually("the answer", async || {
+        (browser.count(FINISHED).await == 2).then_some(())
+    })
+    .await;
+    assert_eq!(app.upstream.received()[0].asked(), "/slash");
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    browser.close().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thoughts_grow_folded_beside_the_answer() {
     let gates = [CancellationToken::new(), CancellationToken::new()];
     let thought = |text: &str| {
