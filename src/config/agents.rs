@@ -42,7 +42,7 @@ pub struct AgentConfig {
     /// What the agent says first. The same variables are filled in.
     #[serde(default)]
     pub greeting: String,
-    /// The model that answers, by its id. Without it, the server's default.
+    /// The model that answers, by its id. Without it, the chat's own, else the server's default.
     pub model: Option<String>,
     /// How the model is asked: `temperature`, `top_p`, `max_tokens`, `stop`, `seed`, `reasoning_effort`.
     #[serde(default)]

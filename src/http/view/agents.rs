@@ -14,7 +14,7 @@ pub struct AgentView {
     pub icon: String,
     pub colour: String,
     pub greeting: String,
-    /// Null: the server's default.
+    /// Null: the chat's own, else the server's default.
     pub model: Option<String>,
     pub suggestions: Vec<String>,
 }
