@@ -105,38 +105,33 @@ on_both_databases! {
     async fn who_listens_shares_the_fate_but_for_a_stop(kind: Kind) {
         let gates = [CancellationToken::new(), CancellationToken::new()];
         let scripts = [
-            Script::stream().wait(&gates[0]).raw("data: {\"error\": {\"message\": \"no more\", \"code\": \"insufficient_quota\"}}\n\n"),
+            Script::stream().say(["a "]).wait(&gates[0]).raw("data: {\"error\": {\"message\": \"no more\", \"code\": \"insufficient_quota\"}}\n\n"),
             Script::stream().say(["half "]).wait(&gates[1]).finish(),
             Script::answer(["whole"]),
         ];
         let app = start(kind, Upstream::scripted(scripts).await, "").await;
-        let two = async |question: &str| {
+        // The first is being answered when the second asks the same.
+        let two = async |question: &str, begins: &str| {
             let mut answers = Vec::new();
             for _ in 0..2 {
                 let chat = app.create_chat().await;
                 let message = app.send(&chat, question).await;
-                answers.push(app.answer_to(&chat, &message).await);
+                let answer = app.answer_to(&chat, &message).await;
+                app.read_until(&answer, begins).await;
+                answers.push(answer);
             }
             answers
         };
-        let failed = two("one").await;
-        eventually("the model is asked", async || (!app.upstream.received().is_empty()).then_some(())).await;
+        let failed = two("one", "a ").await;
         gates[0].cancel();
         for answer in &failed {
-            assert_eq!(app.read(answer).await.status, "failed");
+            let reader = app.read(answer).await;
+            assert_eq!((reader.text.as_str(), reader.status.as_str()), ("a ", "failed"));
             assert_eq!(app.message(answer).await["error"]["code"], "provider_quota");
         }
         assert_eq!(app.upstream.received().len(), 1, "the other one is not told the same again");
-        let stopped = two("two").await;
-        for answer in &stopped {
-            app.read_until(answer, "half ").await;
-        }
-        let is_leader = async |answer: &str| app.message(answer).await["cached"] == false;
-        let (leader, listener) = if is_leader(&stopped[0]).await {
-            (&stopped[0], &stopped[1])
-        } else {
-            (&stopped[1], &stopped[0])
-        };
+        let stopped = two("two", "half ").await;
+        let (leader, listener) = (&stopped[0], &stopped[1]);
         app.post_bare(&format!("/chat/message/{leader}/cancel")).await.expect(200);
         let reader = app.read(listener).await;
         assert_eq!((reader.text.as_str(), reader.status.as_str()), ("whole", "completed"));
