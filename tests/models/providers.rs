@@ -68,6 +68,34 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn each_provider_has_a_way_of_its_own(kind: Kind) {
+        // One says nothing for longer than it may; the other is reached through a proxy.
+        let slow = Upstream::start(|_| Script::stream().stall()).await;
+        let proxy = Upstream::start(|_| Script::answer(["through the proxy"])).await;
+        let database = Database::create(kind).await;
+        let path = database.dir().join("pollen.toml");
+        let file = format!(
+            "[[provider]]\nname = \"slow\"\nkind = \"openai\"\nbase_url = \"{}\"\nfirst_byte_timeout_ms = 300\n\
+             [[provider]]\nname = \"far\"\nkind = \"openai\"\nbase_url = \"http://models.invalid/v1\"\nproxy = \"{}\"\n\
+             [[model]]\nid = \"one\"\nprovider = \"slow\"\n[[model]]\nid = \"two\"\nprovider = \"far\"\n",
+            slow.base_url(),
+            proxy.root()
+        );
+        std::fs::write(&path, file).unwrap();
+        let settings = [("default_provider", "auto")];
+        let app = TestApp::start_with_file_and(database, slow.clone(), &path, &settings).await;
+        let (chat, answer, reader) = app.ask("first").await;
+        assert_eq!(reader.status, "failed");
+        let error = app.message(&answer).await["error"].clone();
+        assert_eq!(error["code"], "provider_stalled");
+        assert!(error["message"].as_str().unwrap().contains("0.3 s"), "{error}");
+        app.send(&chat, "/model two").await;
+        assert_eq!(app.ask_in(&chat, "second").await.1.text, "through the proxy");
+        let asked = proxy.received().pop().unwrap();
+        assert!(asked.head.starts_with("POST http://models.invalid/v1/chat/completions "), "{}", asked.head);
+        app.stop().await;
+    }
+
     async fn parameters_reach_the_model_and_the_nearest_word_counts(kind: Kind) {
         let app = TestApp::start(kind, Upstream::echo().await).await;
         let create = json!({"parameters": {"temperature": 0.5, "max_tokens": 50}});
