@@ -1,6 +1,8 @@
 //! What a model is asked: who answers, the history that fits its window, and the parameters. All of it
 //! comes from the database and the configuration, never from the client that waits for the answer.
 
+use std::sync::Arc;
+
 use entity::chat::Model as Chat;
 use entity::chat_message::{Model as Message, Role};
 use entity::{Origin, Parameters, llm_request};
@@ -39,7 +41,7 @@ pub(super) struct Conversation {
     pub chat: Chat,
     pub route: Route,
     pub parameters: Parameters,
-    pub messages: Vec<Message>,
+    pub messages: Arc<[Message]>,
 }
 
 impl Chats {
@@ -48,7 +50,8 @@ impl Chats {
     pub(super) async fn prepare(&self, claimed: &Claimed) -> Result<Prepared, PrepareError> {
         let conversation = self.conversation(&claimed.request).await?;
         let spec = &conversation.route.spec;
-        let out = left_out(&conversation, None).map_err(|long| too_long(spec, long))?;
+        let out = left_out(&conversation, None).await;
+        let out = out.map_err(|long| too_long(spec, long))?;
         let summary = if out.is_empty() || !self.settings.summarises {
             None
         } else {
@@ -103,7 +106,7 @@ impl Chats {
             }
             Err(PrepareError::Store(error)) => return Err(error),
         };
-        let out = left_out(&conversation, None).unwrap_or_default();
+        let out = left_out(&conversation, None).await.unwrap_or_default();
         Ok(weight_of(&conversation.turns(&out)))
     }
 
@@ -145,7 +148,7 @@ impl Chats {
         let can = route.provider.capabilities();
         Ok(Conversation {
             parameters: parameters::taken(wanted, &can, route.spec.max_tokens()),
-            messages: history(all, &asked),
+            messages: history(all, &asked).into(),
             chat,
             route,
         })
@@ -184,36 +187,44 @@ fn turn_of(message: &Message) -> Turn {
 
 /// The places of the messages that the model is not sent, to keep within `budget` or else within what
 /// its window leaves.
-pub(super) fn left_out(
+pub(super) async fn left_out(
     conversation: &Conversation,
     budget: Option<i64>,
 ) -> Result<Vec<usize>, TooLong> {
     let Some(budget) = budget.or_else(|| conversation.budget()) else {
         return Ok(Vec::new());
     };
-    context::left_out(&weights(conversation, budget), budget)
+    context::left_out(&weights(conversation, budget).await, budget)
 }
 
 /// What each message takes of `budget`.
-pub(super) fn weights(conversation: &Conversation, budget: i64) -> Vec<Weight> {
-    let weights = |count: &dyn Fn(&str) -> i64| -> Vec<Weight> {
-        let weight = |message: &Message| Weight {
-            tokens: count(&message.content) + tokens::PER_MESSAGE,
-            kind: match message.role {
-                Role::System => Kind::System,
-                Role::User => Kind::User,
-                Role::Assistant | Role::Agent => Kind::Assistant,
-            },
-        };
-        conversation.messages.iter().map(weight).collect()
-    };
-    let estimated = weights(&|text| context::with_margin(estimate_tokens(text)));
+pub(super) async fn weights(conversation: &Conversation, budget: i64) -> Vec<Weight> {
+    let estimate = |text: &str| context::with_margin(estimate_tokens(text));
+    let estimated = weigh(&conversation.messages, &estimate);
     let total: i64 = estimated.iter().map(|weight| weight.tokens).sum();
-    // The tokenizer takes its time, and is asked only where the rule of thumb will not do.
-    match tokens::counter(&conversation.route.spec.upstream) {
-        Some(count) if total > budget => weights(&count),
-        _ => estimated,
+    if total <= budget {
+        return estimated;
     }
+    // The tokenizer is asked only where the rule of thumb will not do. It takes its time over a long
+    // chat, and to be loaded: not on a thread that others wait for.
+    let messages = Arc::clone(&conversation.messages);
+    let upstream = conversation.route.spec.upstream.clone();
+    let counting = tokio::task::spawn_blocking(move || {
+        tokens::counter(&upstream).map(|count| weigh(&messages, &count))
+    });
+    counting.await.ok().flatten().unwrap_or(estimated)
+}
+
+fn weigh(messages: &[Message], count: &dyn Fn(&str) -> i64) -> Vec<Weight> {
+    let weight = |message: &Message| Weight {
+        tokens: count(&message.content) + tokens::PER_MESSAGE,
+        kind: match message.role {
+            Role::System => Kind::System,
+            Role::User => Kind::User,
+            Role::Assistant | Role::Agent => Kind::Assistant,
+        },
+    };
+    messages.iter().map(weight).collect()
 }
 
 fn weight_of(turns: &[Turn]) -> i64 {

@@ -62,7 +62,7 @@ impl Chats {
         let chat = &conversation.chat;
         if let (Some(text), Some(through)) = (&chat.summary, chat.summary_through) {
             let out = told(&conversation.messages, through);
-            let weights = weights(conversation, budget);
+            let weights = weights(conversation, budget).await;
             let kept = weights.iter().enumerate();
             let kept = kept.filter(|(place, _)| !out.contains(place));
             let kept: i64 = kept.map(|(_, weight)| weight.tokens).sum();
@@ -71,8 +71,11 @@ impl Chats {
                 return Ok(Some(Summary { text, out }));
             }
         }
-        let out = left_out(conversation, Some(budget / KEPT_PART));
-        let Ok(out) = out.or_else(|_| left_out(conversation, Some(budget))) else {
+        let out = match left_out(conversation, Some(budget / KEPT_PART)).await {
+            Ok(out) => Ok(out),
+            Err(_) => left_out(conversation, Some(budget)).await,
+        };
+        let Ok(out) = out else {
             return Ok(None);
         };
         let text = match timeout(
