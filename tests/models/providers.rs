@@ -96,6 +96,54 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn each_model_takes_what_its_provider_can_carry(kind: Kind) {
+        let one = Upstream::start(|_| Script::answer(["from one"])).await;
+        let two = Upstream::start(|_| anthropic("from two")).await;
+        let database = Database::create(kind).await;
+        let path = database.dir().join("pollen.toml");
+        let file = file_of(&two).replace("UPSTREAM", &one.base_url());
+        let file = file.replace("upstream = \"gpt-x\"\n", "upstream = \"gpt-x\"\nmax_output = 500\nparameters = { top_p = 0.5, seed = 7 }\n");
+        std::fs::write(&path, file).unwrap();
+        let settings = [("default_provider", "auto")];
+        let app = TestApp::start_with_file_and(database, one.clone(), &path, &settings).await;
+        let chat = app.create_chat().await;
+        let at = format!("/chat/{chat}");
+        let change_chat = async |body: Value, status: u16| {
+            let answer = app.request(reqwest::Method::PATCH, &at, |r| r.json(&body)).await;
+            answer.expect(status).json()
+        };
+        let told = change_chat(json!({"parameters": {"temperature": 1.5, "max_tokens": 200, "reasoning_effort": "high"}}), 200).await;
+        assert_eq!(told["parameters"]["reasoning_effort"], "high");
+        let refused = change_chat(json!({"parameters": {"max_tokens": 501}}), 422).await;
+        assert!(refused["detail"].as_str().unwrap().contains("`max_tokens` must be from 1 to 500"), "{refused}");
+        let (answer, _) = app.ask_in(&chat, "first").await;
+        let asked = |upstream: &Upstream| upstream.received().pop().unwrap().body;
+        let body = asked(&one);
+        assert_eq!((&body["top_p"], &body["seed"]), (&json!(0.5), &json!(7)), "the model's own");
+        assert_eq!((&body["temperature"], &body["max_tokens"], &body["reasoning_effort"]), (&json!(1.5), &json!(200), &json!("high")), "the chat's");
+        // Another version may be asked for otherwise; the chat stays as it is.
+        let again = format!("/chat/message/{answer}/regenerate");
+        app.post(&again, &json!({"parameters": {"temperature": 0.1, "stop": ["x"]}})).await.expect(202);
+        app.read(&answer).await;
+        let body = asked(&one);
+        assert_eq!((&body["temperature"], &body["stop"], &body["seed"]), (&json!(0.1), &json!(["x"]), &json!(7)));
+        // What the other model does not take is refused when it is named for that one.
+        for (parameters, field) in [(json!({"seed": 7}), "`seed`"), (json!({"temperature": 1.5}), "`temperature`")] {
+            let body = json!({"message": "x", "model": "claude", "parameters": parameters});
+            let refused = app.post(&format!("{at}/send"), &body).await.expect(422);
+            assert!(refused.text.contains(field) && refused.text.contains("claude"), "{}", refused.text);
+            let body = json!({"model": "claude", "parameters": parameters});
+            app.post(&again, &body).await.expect(422);
+            assert!(change_chat(body, 422).await["detail"].as_str().unwrap().contains(field));
+        }
+        // What a chat has from before is cut to what the other one takes.
+        app.send(&chat, "/model claude").await;
+        assert_eq!(app.ask_in(&chat, "second").await.1.text, "from two");
+        let body = asked(&two);
+        assert!(body.get("seed").is_none() && body["temperature"].as_f64().is_none_or(|t| t <= 1.0), "{body}");
+        app.stop().await;
+    }
+
     async fn parameters_reach_the_model_and_the_nearest_word_counts(kind: Kind) {
         let app = TestApp::start(kind, Upstream::echo().await).await;
         let create = json!({"parameters": {"temperature": 0.5, "max_tokens": 50}});
