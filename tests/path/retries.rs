@@ -155,7 +155,7 @@ on_both_databases! {
     }
 
     async fn the_dead_are_rescued_however_long_the_queue_is(kind: Kind) {
-        use sea_orm::{EntityTrait, Set};
+        use sea_orm::{EntityTrait, Set, TransactionTrait};
         // Somebody else's request, whose lease has run out, and a queue that never ends by itself.
         let mut app = TestApp::start_with(kind, Upstream::echo().await, &[]).await;
         let (_, answer, _) = app.ask("lost").await;
@@ -175,14 +175,16 @@ on_both_databases! {
             status: Set(entity::chat_message::Status::Pending),
             ..Default::default()
         };
-        entity::chat_message::Entity::update(lost).exec(&db).await.unwrap();
+        let both = db.begin().await.unwrap();
+        entity::chat_message::Entity::update(lost).exec(&both).await.unwrap();
         let request = entity::llm_request::ActiveModel {
             id: Set(message.request_id.unwrap()),
             status: Set(entity::llm_request::Status::Running),
             lease_expires_at: Set(Some(entity::Timestamp(0))),
             ..Default::default()
         };
-        entity::llm_request::Entity::update(request).exec(&db).await.unwrap();
+        entity::llm_request::Entity::update(request).exec(&both).await.unwrap();
+        both.commit().await.unwrap();
         assert_eq!(busy.read(&answer).await.status, "failed");
         let left = entity::llm_request::Entity::find().all(&db).await.unwrap();
         let queued = left.iter().filter(|r| r.status == entity::llm_request::Status::Queued).count();

@@ -234,10 +234,13 @@ mod every_reader_ends_with_the_whole_text {
 on_both_databases! {
     async fn a_node_that_does_not_write_an_answer_follows_it_through_the_database(kind: Kind) {
         use sea_orm::{EntityTrait, Set};
-        // The state that another node's running answer leaves in the database, read by this one.
+        // The state that another node's running answer leaves in the database, read by this one, which
+        // has nothing of the request in memory and nothing of it yet to purge.
         let settings = [("ledger.follow_interval_ms", "0"), ("worker.repair_interval_ms", "60000")];
-        let app = TestApp::start_with(kind, Upstream::echo().await, &settings).await;
+        let mut app = TestApp::start_with(kind, Upstream::echo().await, &settings).await;
         let (_, answer, _) = app.ask("one").await;
+        app.shut_down().await;
+        app.run().await;
         let db = app.database.connect().await;
         let message = entity::chat_message::Entity::find_by_id(answer.parse::<entity::MessageId>().unwrap())
             .one(&db).await.unwrap().unwrap();
