@@ -63,8 +63,8 @@ on_both_databases! {
         let app = TestApp::start_with(kind, Upstream::echo().await, &SETTINGS).await;
         let (chat, answer, _) = app.ask("one").await;
         let db = app.database.connect().await;
-        set_message(&db, &row(&db, &answer).await, chat_message::Status::Pending).await;
         let seen = app.get(&format!("/chat/{chat}")).await.json()["revision"].clone();
+        set_message(&db, &row(&db, &answer).await, chat_message::Status::Pending).await;
         let reader = app.read(&answer).await;
         assert_eq!(reader.status, "failed");
         let poll = app.get(&format!("/chat/{chat}/messages/{answer}?revision={seen}")).await.json();
