@@ -16,7 +16,10 @@ fn tokens(question: &str) -> Vec<String> {
 
 /// One client, which knows nothing but the protocol.
 async fn chat(base: String, question: String) -> (String, String) {
-    let client = Remote::of(&base).polling_every(POLL_PAUSE);
+    // Two hundred at once may have to queue for a machine that does other things besides.
+    let client = Remote::of(&base)
+        .polling_every(POLL_PAUSE)
+        .waiting(PATIENCE);
     let reader = client.converse(&question).await;
     assert_eq!((reader.status.as_str(), reader.replaced), ("completed", 0));
     (question, reader.text)

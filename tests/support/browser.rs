@@ -16,7 +16,7 @@ use super::app::eventually;
 const MISSING: &str = "the browser is missing: install Debian's packages `chromium` and `chromium-driver` (./scripts/test.sh does)";
 
 /// How long to wait for something to show.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// ChromeDriver's own command for the console's log.
 #[derive(Debug)]

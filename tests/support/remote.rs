@@ -15,6 +15,8 @@ pub struct Remote {
     client: reqwest::Client,
     base: String,
     poll_pause: Duration,
+    /// For one response, where the client's own limit is not enough.
+    patience: Option<Duration>,
     request_id: Option<&'static str>,
 }
 
@@ -24,6 +26,7 @@ impl Remote {
             client: http_client(),
             base: base.to_owned(),
             poll_pause: POLL,
+            patience: None,
             request_id: None,
         }
     }
@@ -31,6 +34,14 @@ impl Remote {
     /// Polls at this pace.
     pub fn polling_every(self, poll_pause: Duration) -> Self {
         Self { poll_pause, ..self }
+    }
+
+    /// Waits this long for each response.
+    pub fn waiting(self, patience: Duration) -> Self {
+        Self {
+            patience: Some(patience),
+            ..self
+        }
     }
 
     /// Gives its requests this id.
@@ -54,6 +65,10 @@ impl Remote {
     async fn ask(&self, request: reqwest::RequestBuilder, status: u16) -> Value {
         let request = match self.request_id {
             Some(id) => request.header("x-request-id", id),
+            None => request,
+        };
+        let request = match self.patience {
+            Some(patience) => request.timeout(patience),
             None => request,
         };
         let response = request.send().await.unwrap();
