@@ -136,8 +136,8 @@ async fn list_models(config: &Config) -> anyhow::Result<String> {
     let models = known_models(config).await?;
     let number = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
     let mut rows = vec![COLUMNS.map(|(title, _)| title.to_owned())];
-    rows.extend(models.iter().enumerate().map(|(place, model)| {
-        let mark = if place == 0 { " (default)" } else { "" };
+    rows.extend(models.iter().map(|(model, is_default)| {
+        let mark = if *is_default { " (default)" } else { "" };
         [
             format!("{}{mark}", model.id),
             model.name.clone(),

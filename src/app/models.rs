@@ -268,12 +268,13 @@ fn dial(settings: &ResolvedProvider) -> Result<Arc<dyn Provider>, StartError> {
 }
 
 /// The models that can be used by somebody of the default tier, the default one first: what
-/// `GET /models` gives.
+/// `GET /models` gives. With each whether it is the default one, which a higher tier may keep to itself.
 ///
 /// # Errors
 /// If an HTTP client cannot be made.
-pub async fn known_models(config: &Config) -> Result<Vec<Arc<ModelSpec>>, StartError> {
-    let mut models = catalogue(config).await?.models().await;
+pub async fn known_models(config: &Config) -> Result<Vec<(Arc<ModelSpec>, bool)>, StartError> {
+    let catalogue = catalogue(config).await?;
+    let mut models = catalogue.models().await;
     models.retain(|spec| match spec.tier.as_deref() {
         Some(needed) if !config.default_tier.is_empty() => {
             let order = config.tier.iter().map(|tier| tier.name.as_str());
@@ -281,7 +282,12 @@ pub async fn known_models(config: &Config) -> Result<Vec<Arc<ModelSpec>>, StartE
         }
         _ => true,
     });
-    Ok(models)
+    let default = &catalogue.default_model().id;
+    let marked = models.into_iter().map(|spec| {
+        let is_default = spec.id == *default;
+        (spec, is_default)
+    });
+    Ok(marked.collect())
 }
 
 /// What a check of one provider found.

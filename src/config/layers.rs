@@ -107,8 +107,25 @@ impl Layers {
         check::check(&config).map_err(complain)?;
         (config.providers, config.warnings) =
             providers::resolve(&config, &self.variables).map_err(complain)?;
+        config.warnings.extend(self.keys_in_file(&settings));
         config.all_agents = agents::resolve(&config).map_err(complain)?;
         Ok(config)
+    }
+
+    /// Warns of keys in the tables of the well-known services.
+    fn keys_in_file(&self, settings: &[Setting]) -> Vec<String> {
+        let Some((path, _)) = &self.file else {
+            return Vec::new();
+        };
+        let file = path.display().to_string();
+        let warned = SERVICES.into_iter().filter_map(|(variable, table)| {
+            let key = format!("{table}.api_key");
+            let is_in_file = |setting: &&Setting| setting.key == key && setting.source() == file;
+            settings.iter().find(is_in_file)?;
+            let keep_out = format!("the environment variable {variable}_API_KEY keeps it out");
+            Some(providers::key_in_file(table, &keep_out))
+        });
+        warned.collect()
     }
 
     /// All settings in force, by key.
@@ -219,6 +236,12 @@ fn with_origin(value: Value, origin: &String) -> Value {
                 .map(|(key, value)| (key, with_origin(value, origin)))
                 .collect(),
         ),
+        ValueKind::Array(values) => ValueKind::Array(
+            values
+                .into_iter()
+                .map(|value| with_origin(value, origin))
+                .collect(),
+        ),
         other => other,
     };
     Value::new(Some(origin), kind)
@@ -303,12 +326,14 @@ fn explain(error: &config::ConfigError, settings: &[Setting]) -> ConfigError {
             key: Some(key),
             expected,
             ..
-        } => bad_value(key, format!("expected {expected}"), settings),
+        } => bad_value(&dotted(key), format!("expected {expected}"), settings),
         E::At {
             key: Some(key),
             error,
             ..
-        } => bad_value(key, error.to_string(), settings),
+        } => bad_value(&dotted(key), error.to_string(), settings),
+        // Of what has no default only the tables of a list can lack something.
+        E::NotFound(key) => bad_value(&dotted(key), "it has to be there".to_owned(), settings),
         other => ConfigError::BadValue {
             key: "?".to_owned(),
             value: "?".to_owned(),
@@ -318,16 +343,36 @@ fn explain(error: &config::ConfigError, settings: &[Setting]) -> ConfigError {
     }
 }
 
+/// A key as people write it: the library leaves out the dot after an index.
+fn dotted(key: &str) -> String {
+    key.replace(']', "].")
+        .trim_end_matches('.')
+        .replace("].[", "][")
+}
+
 fn bad_value(key: &str, reason: String, settings: &[Setting]) -> ConfigError {
-    let setting = settings.iter().find(|setting| setting.key == key);
+    let (list, rest) = key.split_once('[').unwrap_or((key, ""));
+    let setting = settings.iter().find(|setting| setting.key == list);
+    let value = setting.and_then(|setting| value_at(&setting.value, rest));
     ConfigError::BadValue {
         key: key.to_owned(),
-        value: setting.map_or_else(String::new, |s| {
-            super::report::shown_in_complaint(key, &s.value)
-        }),
-        source_name: setting.map_or_else(|| DEFAULT_SOURCE.to_owned(), |s| s.source().to_owned()),
+        value: value.map_or_else(
+            || "nothing".to_owned(),
+            |value| super::report::shown_in_complaint(key, value),
+        ),
+        source_name: setting.map_or(DEFAULT_SOURCE, Setting::source).to_owned(),
         reason,
     }
+}
+
+/// What stands in a value at the rest of a key: of `model[0].price_in` at `0].price_in`.
+fn value_at<'a>(value: &'a Value, rest: &str) -> Option<&'a Value> {
+    let mut parts = rest.split(['[', ']', '.']).filter(|part| !part.is_empty());
+    parts.try_fold(value, |value, part| match &value.kind {
+        ValueKind::Array(values) => values.get(part.parse::<usize>().ok()?),
+        ValueKind::Table(table) => table.get(part),
+        _ => None,
+    })
 }
 
 /// A parser's complaint without the line that it complains of, which may hold a secret.

@@ -43,6 +43,14 @@ struct Preset {
     key_header: Option<&'static str>,
 }
 
+impl Preset {
+    /// Whether an address is the service's own, and not that of a server in its place.
+    fn is_at(&self, base_url: &str) -> bool {
+        let host = |url: &str| url::Url::parse(url).ok()?.host_str().map(str::to_owned);
+        host(self.base_url).is_some_and(|own| host(base_url).as_ref() == Some(&own))
+    }
+}
+
 /// In the order in which they become the default.
 const PRESETS: [Preset; 10] = [
     preset(
@@ -142,10 +150,8 @@ pub(super) fn resolve(
             return complain(format!("{:?} is there twice", table.name));
         }
         if table.api_key.is_some() {
-            warnings.push(format!(
-                "the key of the provider {:?} stands in the configuration file; `api_key_env` or `api_key_file` keep it out",
-                table.name
-            ));
+            let keep_out = "`api_key_env` or `api_key_file` keep it out";
+            warnings.push(key_in_file(&table.name, keep_out));
         }
         providers.push(from_table(config, table, variables)?);
     }
@@ -172,6 +178,11 @@ pub(super) fn resolve(
     }
     check_names(config, &providers)?;
     Ok((providers, warnings))
+}
+
+/// The warning about a key that may be read by whoever reads the file.
+pub(super) fn key_in_file(name: &str, keep_out: &str) -> String {
+    format!("the key of the provider {name:?} stands in the configuration file; {keep_out}")
 }
 
 fn complain<T>(reason: impl Into<String>) -> Result<T, Complaint> {
@@ -240,7 +251,11 @@ fn from_table(
             "{name:?} needs a `kind`: openai, openai-responses, anthropic, gemini or ollama"
         ));
     };
-    let usual = PRESETS.iter().find(|preset| preset.kind == kind);
+    // Whose format it is.
+    let usual = PRESETS.iter().find(|preset| match kind {
+        ProviderKind::OpenAiResponses => preset.kind == ProviderKind::OpenAi,
+        kind => preset.kind == kind,
+    });
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     let base_url = table.base_url.as_deref().and_then(given);
     let base_url = base_url
@@ -250,11 +265,8 @@ fn from_table(
             _ => url,
         })
         .or_else(|| preset.or(usual).map(|preset| preset.base_url.to_owned()))
-        // The Responses are OpenAI's alone.
-        .filter(|url| !url.is_empty())
-        .or_else(|| {
-            (kind == ProviderKind::OpenAiResponses).then(|| PRESETS[0].base_url.to_owned())
-        });
+        // Azure, whose key must not go elsewhere.
+        .filter(|url| !url.is_empty());
     let Some(base_url) = base_url else {
         return complain(format!("{name:?} needs a `base_url`"));
     };
@@ -263,9 +275,8 @@ fn from_table(
     let api_key = key_of(table, variables)?.or_else(|| known.api_key.cloned());
     let model = table.model.clone().or_else(|| given(known.model));
     let model = model.or_else(|| {
-        let is_itself = preset.is_some_and(|preset| preset.base_url == base_url);
         preset
-            .filter(|_| is_itself)
+            .filter(|preset| preset.is_at(&base_url))
             .map(|preset| preset.model.to_owned())
     });
     let upstream = &config.upstream;
@@ -338,8 +349,7 @@ fn from_environment(
     preset: &Preset,
     remote: &RemoteConfig,
 ) -> Result<ResolvedProvider, Complaint> {
-    let is_itself = remote.base_url.is_empty();
-    let base_url = if is_itself {
+    let base_url = if remote.base_url.is_empty() {
         preset.base_url.to_owned()
     } else if preset.name == AZURE {
         azure_base_url(&remote.base_url)
@@ -352,7 +362,7 @@ fn from_environment(
             "a key for Azure needs the address of its resource: AZURE_OPENAI_ENDPOINT".to_owned(),
         ));
     }
-    let model = match (remote.model.as_str(), is_itself) {
+    let model = match (remote.model.as_str(), preset.is_at(&base_url)) {
         ("", true) => Some(preset.model.to_owned()).filter(|model| !model.is_empty()),
         ("", false) => None,
         (model, _) => Some(model.to_owned()),

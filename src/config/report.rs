@@ -97,16 +97,13 @@ fn toml_key(key: &str) -> String {
     }
 }
 
-/// A value in a complaint: a list of tables is too long to be read there, and the reason names the one.
+/// A value in a complaint: a table, or a list of them, is too long to be read there, and the reason names
+/// what is wrong with it. In the place of a secret whatever is there may be one.
 pub(super) fn shown_in_complaint(key: &str, value: &Value) -> String {
+    let is_table = |value: &Value| matches!(value.kind, ValueKind::Table(_));
     match &value.kind {
-        ValueKind::Array(items)
-            if items
-                .iter()
-                .any(|item| matches!(item.kind, ValueKind::Table(_))) =>
-        {
-            "[…]".to_owned()
-        }
+        ValueKind::Table(_) => "{…}".to_owned(),
+        ValueKind::Array(items) if is_secret(key) || items.iter().any(is_table) => "[…]".to_owned(),
         _ => shown(key, value),
     }
 }

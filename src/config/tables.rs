@@ -87,10 +87,10 @@ pub struct RemoteConfig {
     #[schemars(with = "String")]
     pub api_key: SecretString,
     /// Empty: the service itself; else a server that speaks the same format, as `base_url` of a
-    /// `[[provider]]`.
+    /// `[[provider]]`. Azure always needs it: it is the address of one's own resource.
     pub base_url: String,
     /// The model that answers when nobody names one. Empty: a good one of the service's, or the first that
-    /// another server lists.
+    /// another server, or Azure, lists.
     pub model: String,
     /// Answers at once from this provider, all nodes together. 0: as many as the nodes take.
     pub max_running: u32,

@@ -238,7 +238,8 @@ impl Catalogue {
     /// Who answers for a name; for none, the default model.
     ///
     /// A name is, in this order: the id of a configured model or of the default one; `provider/name`;
-    /// a name of the default provider's own, if that one is open; a name that another open one lists.
+    /// a name of the default provider's own, if that one is open. What another one lists is found by its
+    /// whole name alone, or it would depend on its list what a name means.
     ///
     /// # Errors
     /// If nobody does.
@@ -255,16 +256,12 @@ impl Catalogue {
         {
             return self.route(&spec);
         }
-        for entry in self.providers() {
-            let is_default = entry.name() == self.default.provider;
-            let is_listed = || entry.listed().iter().any(|model| is_same(&model.id, id));
-            if (is_default || entry.is_open && is_listed())
-                && let Some(spec) = self.model_of(entry, id)
-            {
-                return self.route(&spec);
-            }
+        let mut entries = self.entries.iter();
+        let own = entries.find(|entry| entry.name() == self.default.provider);
+        match own.and_then(|own| self.model_of(own, id)) {
+            Some(spec) => self.route(&spec),
+            None => Err(self.unknown(id)),
         }
-        Err(self.unknown(id))
     }
 
     /// `provider/name`, taken apart.
@@ -397,13 +394,14 @@ fn completed(entry: &Entry, spec: &Arc<ModelSpec>) -> Arc<ModelSpec> {
         return Arc::clone(spec);
     }
     let listed = entry.listed();
-    let listed = listed.iter().find(|model| model.id == spec.upstream);
+    let listed = listed
+        .iter()
+        .find(|model| is_same(&model.id, &spec.upstream));
     let window = listed.and_then(|model| model.context_window);
     Arc::new(ModelSpec {
-        context_window: spec
-            .context_window
-            .or(window)
-            .or_else(|| known_window(&spec.upstream)),
+        context_window: spec.context_window.or(window).or_else(|| {
+            (!entry.provider.reserves_window()).then(|| known_window(&spec.upstream))?
+        }),
         max_output: spec
             .max_output
             .or_else(|| listed.and_then(|model| model.max_output)),

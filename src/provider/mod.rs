@@ -113,4 +113,10 @@ pub trait Provider: Send + Sync {
 
     /// What its wire format can carry.
     fn capabilities(&self) -> Capabilities;
+
+    /// Whether it sets memory aside for the whole context window that a call names, so that a guess
+    /// might cost somebody all of it.
+    fn reserves_window(&self) -> bool {
+        false
+    }
 }

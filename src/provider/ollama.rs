@@ -30,6 +30,11 @@ impl Format for Ollama {
         }
     }
 
+    /// `num_ctx`: its cache has room for that many tokens from the start.
+    fn reserves_window(&self) -> bool {
+        true
+    }
+
     fn framing(&self) -> Framing {
         Framing::Lines
     }

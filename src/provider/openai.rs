@@ -21,10 +21,16 @@ const MAX_TEMPERATURE: f64 = 2.0;
 /// Hosts whose reasoning models refuse `max_tokens`; others may not know the newer name.
 const NEWER_HOST: &str = "api.openai.com";
 const NEWER_DOMAIN: &str = ".openai.azure.com";
+/// It refuses what it does not know, `stream_options` and `seed` among it; its usage comes unasked.
+/// <https://docs.mistral.ai/api/endpoint/chat>
+const MISTRAL_HOST: &str = "api.mistral.ai";
 
 /// Any server that speaks chat completions.
 pub(super) struct Chat {
     max_tokens: &'static str,
+    seed: &'static str,
+    /// Usage comes only where it is asked for.
+    ask_for_usage: bool,
     send_reasoning: bool,
 }
 
@@ -32,12 +38,15 @@ impl Chat {
     pub fn new(base: &Url, send_reasoning: bool) -> Self {
         let host = base.host_str().unwrap_or_default();
         let is_newer = host == NEWER_HOST || host.ends_with(NEWER_DOMAIN);
+        let is_mistral = host == MISTRAL_HOST;
         Self {
             max_tokens: if is_newer {
                 "max_completion_tokens"
             } else {
                 "max_tokens"
             },
+            seed: if is_mistral { "random_seed" } else { "seed" },
+            ask_for_usage: !is_mistral,
             send_reasoning,
         }
     }
@@ -83,14 +92,15 @@ impl Format for Chat {
             "model": call.model,
             "messages": self.messages(call),
             "stream": true,
-            "stream_options": {"include_usage": true},
         });
         if let Some(body) = body.as_object_mut() {
+            let options = self.ask_for_usage.then(|| json!({"include_usage": true}));
+            set(body, "stream_options", options);
             set(body, "temperature", parameters.temperature);
             set(body, "top_p", parameters.top_p);
             set(body, self.max_tokens, parameters.max_tokens);
             set(body, "stop", parameters.stop.as_ref());
-            set(body, "seed", parameters.seed);
+            set(body, self.seed, parameters.seed);
             set(body, "reasoning_effort", parameters.reasoning_effort);
         }
         body

@@ -12,6 +12,7 @@ use pollen::provider::{
     Call, Capabilities, Catalogue, DefaultModel, Demo, DemoSettings, Entry, Event, ListedModel,
     Provider, ProviderError,
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::app::eventually;
@@ -122,6 +123,9 @@ on_both_databases! {
             let app = start(kind, Upstream::echo().await, &file).await;
             let expected: &[&str] = if offered { &["a", "scripted-model"] } else { &["a"] };
             assert_eq!(ids(&app).await, expected, "{listing}");
+            let page = app.request(Method::GET, "/models", |r| r.header("accept", "text/html")).await.expect(200).text;
+            assert!(page.contains("<code>a</code>"), "{page}");
+            assert_eq!(page.contains("scripted-model"), offered, "the page shows the same: {page}");
             let other = app.post("/chat/create", &json!({"model": "scripted-model"})).await;
             assert_eq!(other.status, if offered { 201 } else { 422 }, "{listing}");
             app.stop().await;
@@ -129,15 +133,37 @@ on_both_databases! {
     }
 
     async fn lists_are_asked_for_at_start_and_tell_the_windows(kind: Kind) {
-        let one = Upstream::echo().await;
-        one.lists(200, json!({"data": [{"id": "a-x", "context_length": 4321}]}));
-        let file = "[[provider]]\nname = \"one\"\nkind = \"openai\"\nbase_url = \"UPSTREAM\"\n[[model]]\nid = \"a\"\nupstream = \"a-x\"\n";
-        let app = start(kind, one, file).await;
-        eventually("the list is asked for", async || (app.upstream.listings_asked().len() == 1).then_some(())).await;
-        let models = app.get("/models").await.json();
-        assert_eq!(models["models"][0]["context_window"], 4321, "{models}");
-        assert_eq!(app.upstream.listings_asked().len(), 1);
-        app.stop().await;
+        // However a list writes a name that means the same.
+        for listed in ["a-x", "models/A-x"] {
+            let one = Upstream::echo().await;
+            one.lists(200, json!({"data": [{"id": listed, "context_length": 4321}]}));
+            let file = "[[provider]]\nname = \"one\"\nkind = \"openai\"\nbase_url = \"UPSTREAM\"\n[[model]]\nid = \"a\"\nupstream = \"a-x\"\n";
+            let app = start(kind, one, file).await;
+            eventually("the list is asked for", async || (app.upstream.listings_asked().len() == 1).then_some(())).await;
+            let models = app.get("/models").await.json();
+            assert_eq!(models["models"][0]["context_window"], 4321, "{models}");
+            assert_eq!(app.upstream.listings_asked().len(), 1);
+            app.stop().await;
+        }
+    }
+
+    async fn a_window_that_costs_memory_is_not_guessed(kind: Kind) {
+        for (format, own, expected) in [
+            ("openai", "", json!(131_072)),
+            ("ollama", "", Value::Null),
+            ("ollama", "context_window = 8000\n", json!(8_000)),
+        ] {
+            let one = Upstream::echo().await;
+            let file = format!(
+                "[[provider]]\nname = \"one\"\nkind = \"{format}\"\nbase_url = \"{}\"\n\
+                 [[model]]\nid = \"a\"\nupstream = \"deepseek-r1:8b\"\n{own}",
+                one.root()
+            );
+            let app = start(kind, one, &file).await;
+            let models = app.get("/models").await.json();
+            assert_eq!(models["models"][0]["context_window"], expected, "{file}");
+            app.stop().await;
+        }
     }
 
     async fn a_start_does_not_wait_for_a_list(kind: Kind) {
@@ -266,6 +292,24 @@ async fn a_list_that_fails_is_an_answer_all_the_same() {
     let app = start(Kind::Sqlite, one, file).await;
     assert_eq!(ids(&app).await, ["m"]);
     app.stop().await;
+}
+
+#[tokio::test]
+async fn what_another_provider_lists_is_found_by_its_whole_name_alone() {
+    let one = Lister::new("one", &[Some(&["a"])]);
+    let two = Lister::new("two", &[Some(&["b"])]);
+    let entries = [(&one, false), (&two, true)].map(|(lister, is_open)| {
+        let provider: Arc<dyn Provider> = Arc::clone(lister) as Arc<dyn Provider>;
+        Entry::new(provider, is_open, None)
+    });
+    let default = DefaultModel::Upstream("one", "m");
+    let catalogue = Catalogue::new(entries.into(), Vec::new(), default, REFRESH);
+    for _ in 0..2 {
+        assert!(catalogue.resolve(Some("b")).is_err());
+        let route = catalogue.resolve(Some("two/b")).unwrap();
+        assert_eq!((route.provider.name(), &*route.spec.upstream), ("two", "b"));
+        assert_eq!(names(&catalogue.models().await), ["m", "two/b"]);
+    }
 }
 
 #[tokio::test]
@@ -398,6 +442,14 @@ async fn the_terminal_lists_what_the_route_gives() {
                 .collect()
         })
         .collect();
+    // A default model of a higher tier is not there, and no other takes its mark.
+    let higher = [("POLLEN_DEFAULT_MODEL", "big")];
+    let without = run(dir.path(), &higher, &["models"]).await;
+    let without = String::from_utf8(without.stdout).unwrap();
+    assert!(
+        without.contains("\nsmall ") && !without.contains("(default)"),
+        "{without}"
+    );
     assert_eq!(
         rows,
         [

@@ -126,4 +126,14 @@ on_both_databases! {
         assert!(error["message"].as_str().unwrap().contains("search"));
         app.stop().await;
     }
+
+    async fn what_a_model_says_before_it_calls_a_tool_is_its_answer(kind: Kind) {
+        let call = json!({"choices": [{"delta": {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "search", "arguments": "{}"}}]}}]});
+        let script = Script::stream().say(["Let me see."]).raw(format!("data: {call}\n\n")).raw(finish("tool_calls"));
+        let app = TestApp::start(kind, Upstream::scripted([script]).await).await;
+        let (_, answer, reader) = app.ask("one").await;
+        assert_eq!((reader.status.as_str(), reader.text.as_str()), ("completed", "Let me see."));
+        assert_eq!(app.message(&answer).await["finish_reason"], "tool_calls");
+        app.stop().await;
+    }
 }

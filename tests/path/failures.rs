@@ -93,7 +93,9 @@ failures! {
         => "provider_malformed", "not an answer", kept "so far";
     a_line_never_ends: Script::stream().raw("x".repeat(2 << 20)).finish()
         => "provider_malformed", "not an answer", kept "";
-    it_is_a_web_page: Script::json(200, &json!("hello")).header("x", "y")
+    it_is_a_web_page: Script::stream_of("text/html; charset=utf-8").raw("<html>")
+        => "provider_malformed", "sent a web page", kept "";
+    it_is_nothing_but_a_word: Script::json(200, &json!("hello")).header("x", "y")
         => "provider_malformed", "not an answer", kept "";
     it_says_nothing: Script::stream().finish()
         => "empty_answer", "without saying anything", kept "";

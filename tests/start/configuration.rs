@@ -154,6 +154,42 @@ fn a_mistake_in_a_file_is_told_with_the_file() {
         from_file("[ledger]\nflush_interval = 5\n").unwrap_err(),
         "unknown key `ledger.flush_interval` = 5 (from DIR/pollen.toml). Did you mean `ledger.flush_interval_ms`?"
     );
+    // In the tables of a list too, where what may be a secret is not quoted.
+    let model = "[[model]]\nid = \"a\"\n";
+    for (table, complaint) in [
+        (
+            "price_in = \"x\"",
+            "bad value `model[1].price_in` = \"x\" (from DIR/pollen.toml): expected a floating point",
+        ),
+        (
+            "id = \"b\"\nparameters.stop = [\"x\", {}]",
+            "bad value `model[1].parameters.stop[1]` = {…} (from DIR/pollen.toml): expected a string",
+        ),
+        (
+            "name = \"b\"",
+            "bad value `model[1].id` = nothing (from DIR/pollen.toml): it has to be there",
+        ),
+        (
+            "id = \"b\"\nprice = 1",
+            "bad value `model[1]` = {…} (from DIR/pollen.toml): unknown field `price`, expected one of `id`,",
+        ),
+        (
+            "id = \"b\"\n[[provider]]\nname = \"x\"\napi_key = { a = \"planted\" }",
+            "bad value `provider[0].api_key` = {…} (from DIR/pollen.toml): expected a string",
+        ),
+        (
+            "id = \"b\"\n[[provider]]\nname = \"x\"\napi_kee = \"planted\"",
+            "bad value `provider[0]` = {…} (from DIR/pollen.toml): unknown field `api_kee`,",
+        ),
+    ] {
+        let told = from_file(&format!("{model}[[model]]\n{table}\n")).unwrap_err();
+        assert!(told.starts_with(complaint), "{told}");
+        assert!(!told.contains("planted"), "{told}");
+    }
+    assert_eq!(
+        from_file("[openai]\napi_key = [\"planted\"]\n").unwrap_err(),
+        "bad value `openai.api_key` = […] (from DIR/pollen.toml): expected a string"
+    );
     let broken = from_file("listen = \n").unwrap_err();
     assert!(
         broken.starts_with("cannot read the configuration file DIR/pollen.toml: "),

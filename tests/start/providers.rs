@@ -209,6 +209,25 @@ fn a_table_by_a_well_known_name_takes_what_its_service_was_given() {
         (provider.model.as_deref(), provider.max_running),
         (Some("own"), 0)
     );
+    // Its own address, however it comes, is no other server.
+    for (variables, model) in [
+        (
+            [
+                ("OPENAI_API_KEY", "k"),
+                ("OPENAI_BASE_URL", "https://api.openai.com/v1/"),
+            ],
+            "gpt-4.1-mini",
+        ),
+        (
+            [
+                ("ANTHROPIC_API_KEY", "k"),
+                ("ANTHROPIC_BASE_URL", "https://api.anthropic.com"),
+            ],
+            "claude-sonnet-4-5",
+        ),
+    ] {
+        assert_eq!(first("", &variables).model.as_deref(), Some(model));
+    }
     let elsewhere = first(groq, &[("GROQ_BASE_URL", "http://box/v1")]);
     assert_eq!(
         (elsewhere.base_url.as_str(), elsewhere.model.as_deref()),
@@ -273,6 +292,13 @@ fn a_key_comes_from_where_the_table_says() {
             .contains("\"two\" stands in the configuration file; `api_key_env` or `api_key_file`"),
         "{:?}",
         literal.warnings
+    );
+    let of_a_service = load(dir.path(), "[groq]\napi_key = \"sk-literal\"\n", &[]).unwrap();
+    assert_eq!(
+        of_a_service.warnings,
+        [
+            "the key of the provider \"groq\" stands in the configuration file; the environment variable GROQ_API_KEY keeps it out"
+        ]
     );
     let variable = format!("{table}api_key_env = \"KEY\"\n");
     assert_eq!(
@@ -349,6 +375,10 @@ fn mistakes_in_providers_models_and_tiers_are_told() {
         (
             with(model, "context_window = 0"),
             "`context_window` and `max_output` are at least 1",
+        ),
+        (
+            "[azure]\napi_key = \"planted\"\n[[provider]]\nname = \"azure\"\nkind = \"openai-responses\"\n".to_owned(),
+            "\"azure\" needs a `base_url`",
         ),
         (
             with(model, "cache_ttl_ms = 1"),

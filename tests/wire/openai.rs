@@ -5,8 +5,8 @@ use pollen::provider::{KeyHeader, ListedModel, ProviderSettings, WireFormat, con
 use serde_json::{Value, json};
 
 use super::{
-    KEY, call, counted, events, fails, fails_after, finished, full_call, header, line_of, play,
-    provider, says, sent, settings_for, text, thought, tool,
+    KEY, call, counted, events, fails, fails_after, finished, full_call, header, hear, line_of,
+    play, provider, says, sent, settings_for, text, thought, tool,
 };
 use crate::support::{Script, Upstream};
 
@@ -276,8 +276,14 @@ async fn failures_in_the_middle() {
         events(&[begin, counted_so_far.clone(), more, value])
     };
     let so_far = counted(5, 2, -1, -1);
-    let mut filtered = chunk(&json!({}), &json!("content_filter"));
+    let withheld = chunk(&json!({}), &json!("content_filter"));
+    let mut filtered = withheld.clone();
     filtered["usage"] = json!({"prompt_tokens": 5, "completion_tokens": 3});
+    let counts = json!({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 4}});
+    let counted_after = mid(withheld) + &events(&[counts]) + "data: [DONE]\n\n";
+    // What is withheld stays so, whatever a server says after it.
+    let said_after =
+        counted_after.clone() + &events(&[chunk(&json!({"content": "x"}), &json!("stop"))]);
     fails_after(FORMAT, &[thought("hm"), text("花粉é")], vec![
         (mid(error("server_error", &format!("lost {KEY}"))), so_far, "provider_error", "reported an error. It says: lost [key]", true),
         (mid(json!({"error": {"code": 502, "message": "Provider disconnected"}, "choices": [{"delta": {"content": ""}, "finish_reason": "error"}]})), so_far, "provider_error", "Provider disconnected", true),
@@ -286,6 +292,8 @@ async fn failures_in_the_middle() {
         (mid(chunk(&json!({}), &json!("content_filter"))), so_far, "content_filter", "withheld", false),
         (mid(json!("nonsense")), so_far, "provider_malformed", "not an answer", false),
         (mid(filtered), counted(5, 3, -1, -1), "content_filter", "withheld", false),
+        (counted_after, counted(5, 4, -1, -1), "content_filter", "withheld", false),
+        (said_after.replace("data: [DONE]\n\n", ""), counted(5, 4, -1, -1), "content_filter", "withheld", false),
         (mid(json!({})) + "data: {{{\n\n", so_far, "provider_malformed", "not an answer", false),
     ]).await;
 }
@@ -359,6 +367,27 @@ async fn a_request_in_the_way_of_azure() {
 }
 
 #[tokio::test]
+async fn what_lets_us_in_is_not_repeated_wherever_it_was_sent() {
+    let said = "no api-version 2024-10-21 at /chat?code=planted-code for planted-header";
+    let refusal = Script::json(400, &error("bad", said));
+    let upstream = Upstream::scripted([refusal]).await;
+    let settings = ProviderSettings {
+        headers: vec![("x-pass".into(), "planted-header".into())],
+        query: vec![
+            ("api-version".into(), "2024-10-21".into()),
+            ("code".into(), "planted-code".into()),
+        ],
+        ..settings_for(FORMAT, &upstream)
+    };
+    let heard = hear(&*connect(settings).unwrap(), call("m")).await;
+    let told = heard.error.unwrap().failure.message;
+    assert!(
+        told.contains("no api-version 2024-10-21 at /chat?code=[key] for [key]"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
 async fn openai_itself_is_sent_the_newer_name_of_the_limit() {
     // Through a proxy, which sees what would go to the real address.
     let received = sent(
@@ -372,6 +401,22 @@ async fn openai_itself_is_sent_the_newer_name_of_the_limit() {
     .await;
     assert_eq!(received[0].body["max_completion_tokens"], 9_000);
     assert_eq!(received[0].body.get("max_tokens"), None);
+}
+
+#[tokio::test]
+async fn mistral_is_sent_nothing_that_it_refuses() {
+    let received = sent(
+        |upstream| ProviderSettings {
+            base_url: "http://api.mistral.ai/v1".into(),
+            proxy: Some(upstream.root()),
+            ..settings_for(FORMAT, upstream)
+        },
+        vec![full_call("mistral-small-latest")],
+    )
+    .await;
+    let body = &received[0].body;
+    assert_eq!(body["random_seed"], 7);
+    assert_eq!((body.get("seed"), body.get("stream_options")), (None, None));
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::provider::ProviderError;
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(7 * 24);
 /// Characters of a server's own explanation that are passed on.
 const MAX_REASON_CHARS: usize = 300;
-/// A header's value that is shorter than this is no secret, and may be part of any word.
+/// A value of a header's or of the query that is shorter than this is no secret, and may be part of any word.
 const MIN_SECRET_BYTES: usize = 8;
 
 /// What servers call it when there is no money left.
@@ -469,11 +469,15 @@ impl Server {
     /// A text of the server's without our secrets, should it quote them.
     fn clean(&self, text: &str) -> String {
         let settings = &self.settings;
-        let headers = settings.headers.iter().map(|(_, value)| value.as_str());
+        // Whatever a header or a query parameter is called, it may be what lets us in. A version is
+        // what a complaint is about.
+        let added = settings.headers.iter().chain(&settings.query);
+        let added = added.filter(|(name, _)| !name.ends_with("version"));
+        let added = added.map(|(_, value)| value.as_str());
         settings
             .key()
             .into_iter()
-            .chain(headers.filter(|value| value.len() >= MIN_SECRET_BYTES))
+            .chain(added.filter(|value| value.len() >= MIN_SECRET_BYTES))
             .fold(text.to_owned(), |text, secret| {
                 text.replace(secret, "[key]")
             })

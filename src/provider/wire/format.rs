@@ -12,6 +12,11 @@ use crate::provider::{Call, Capabilities, Event, ListedModel};
 pub(in crate::provider) trait Format: Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
+    /// See `Provider::reserves_window`.
+    fn reserves_window(&self) -> bool {
+        false
+    }
+
     fn framing(&self) -> Framing;
 
     /// Where an answer is asked for.

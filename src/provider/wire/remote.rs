@@ -22,6 +22,7 @@ use super::explain::error_in;
 use super::format::{Asked, Format, Parser, Place};
 use super::framing::{Assembler, MAX_LINE_BYTES, lines, read_body};
 use super::settings::ProviderSettings;
+use crate::model::failure::FailureCode;
 use crate::provider::{Call, Capabilities, Event, ListedModel, Provider, ProviderError};
 
 /// How long to wait for the usage that may follow the finish reason.
@@ -87,6 +88,10 @@ impl Provider for Remote {
     fn capabilities(&self) -> Capabilities {
         self.server.format.capabilities()
     }
+
+    fn reserves_window(&self) -> bool {
+        self.server.format.reserves_window()
+    }
 }
 
 impl Server {
@@ -126,23 +131,26 @@ impl Server {
             let mut lines = lines(response, first_byte, limits);
             let mut pieces = Assembler::new(self.format.framing());
             let mut finished = false;
+            // Why the rest of the answer is not to be had, of which the usage may still come.
+            let mut withheld = None;
             let mut grace = None;
-            loop {
+            let is_whole = loop {
+                let is_over = finished || withheld.is_some();
                 let next = match grace {
                     None => lines.next().await,
                     Some(end) => match timeout_at(end, lines.next()).await {
                         Ok(next) => next,
-                        Err(_) => return,
+                        Err(_) => break false,
                     },
                 };
                 let (piece, ended) = match next {
                     Some(Ok(line)) => (pieces.line(&line), false),
                     // The answer is whole; what breaks after it is not worth a word.
-                    Some(Err(_)) if finished => return,
+                    Some(Err(_)) if is_over => break false,
                     Some(Err(error)) => Err(self.line_error(error))?,
                     None => (pieces.end(), true),
                 };
-                if pieces.len() > MAX_LINE_BYTES && !finished {
+                if pieces.len() > MAX_LINE_BYTES && !is_over {
                     Err(self.malformed(format!("a piece of more than {MAX_LINE_BYTES} bytes")))?;
                 }
                 let mut events = Vec::new();
@@ -151,26 +159,39 @@ impl Server {
                     Some(piece) => self.read(asked, piece, &mut *parser, &mut events),
                     None => Ok(ControlFlow::Continue(())),
                 };
+                if withheld.is_some() {
+                    events.retain(|event| matches!(event, Event::Usage(_)));
+                }
                 let is_more = events.iter().any(is_content);
                 for event in events {
                     finished |= is_finish(&event);
                     yield event;
                 }
                 match read {
-                    Ok(ControlFlow::Continue(())) if ended => return,
-                    Ok(ControlFlow::Continue(())) => {}
-                    Ok(ControlFlow::Break(())) => break,
-                    Err(_) if finished => return,
+                    Ok(ControlFlow::Break(())) => break true,
+                    Err(_) if is_over || finished => break false,
+                    Err(error) if error.failure.code == FailureCode::ContentFilter.as_str() => {
+                        withheld = Some(error);
+                    }
                     Err(error) => Err(error)?,
+                    Ok(ControlFlow::Continue(())) => {}
+                }
+                if ended {
+                    break false;
                 }
                 // Some servers give each piece of the answer a finish reason.
-                if finished && (grace.is_none() || is_more) {
+                if (finished || withheld.is_some()) && (grace.is_none() || is_more) {
                     grace = Some(Instant::now() + USAGE_GRACE);
                 }
+            };
+            if is_whole {
+                let rest = async { while let Some(Ok(_)) = lines.next().await {} };
+                // What it was to hear has been heard; without the end the connection is not used again.
+                let _ = timeout(BODY_END_GRACE, rest).await;
             }
-            let rest = async { while let Some(Ok(_)) = lines.next().await {} };
-            // What it was to hear has been heard; without the end the connection is not used again.
-            let _ = timeout(BODY_END_GRACE, rest).await;
+            if let Some(error) = withheld {
+                Err(error)?;
+            }
         }
     }
 
