@@ -21,8 +21,10 @@ use crate::provider::{
 
 /// What a server is asked for when it names no model: those that have one model do not look.
 const UNNAMED_MODEL: &str = "default";
-/// A server that is guessed to be there, or to list its models, answers at once or is not asked.
+/// A server that is guessed to be there answers at once or is not asked.
 const PROBE_LIMIT: Duration = Duration::from_millis(700);
+/// How long a start waits for the list of a server of which no model is named.
+const LIST_LIMIT: Duration = Duration::from_secs(3);
 /// How long a provider may take over a few words when it is checked.
 const CHECK_LIMIT: Duration = Duration::from_secs(30);
 /// Tokens that a check asks for. Fewer are not enough for models that think first.
@@ -48,7 +50,7 @@ pub(super) async fn catalogue(config: &Config) -> Result<Catalogue, StartError> 
         let provider = dial(settings)?;
         let model = settings.model.clone();
         if settings.is_guess {
-            let listed = first_listed(&*provider).await;
+            let listed = first_listed(&*provider, PROBE_LIMIT).await;
             let Some(first) = listed else { continue };
             let Some(first) = first else {
                 tracing::warn!("an Ollama answers, but has no model: `ollama pull` one");
@@ -166,8 +168,14 @@ async fn default(config: &Config, connected: &[Connected]) -> Default {
                 (Some(model), _) => model.clone(),
                 (None, Some(model)) => return configured(usual, model),
                 (None, None) => {
-                    let listed = first_listed(&*chosen.provider).await.flatten();
-                    listed.unwrap_or_else(|| UNNAMED_MODEL.to_owned())
+                    let listed = first_listed(&*chosen.provider, LIST_LIMIT).await.flatten();
+                    listed.unwrap_or_else(|| {
+                        tracing::warn!(
+                            provider = usual,
+                            "no model is named and none is listed: it is asked for {UNNAMED_MODEL:?} until the next start; `default_model` names one"
+                        );
+                        UNNAMED_MODEL.to_owned()
+                    })
                 }
             }
         }
@@ -179,8 +187,8 @@ async fn default(config: &Config, connected: &[Connected]) -> Default {
 }
 
 /// The first model that a server lists. None: it cannot be asked. Some(None): it has none.
-async fn first_listed(provider: &dyn Provider) -> Option<Option<String>> {
-    let listed = timeout(PROBE_LIMIT, provider.models()).await.ok()?.ok()?;
+async fn first_listed(provider: &dyn Provider, limit: Duration) -> Option<Option<String>> {
+    let listed = timeout(limit, provider.models()).await.ok()?.ok()?;
     Some(listed.into_iter().next().map(|model| model.id))
 }
 

@@ -1,7 +1,10 @@
 //! Which model answers when nobody says: OpenAI's variables, a local Ollama, the demo model.
 
+use std::time::Duration;
+
 use axum::{Json, Router, routing::get};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::process::{Server, run};
 use crate::support::{Remote, Upstream};
@@ -108,4 +111,25 @@ async fn what_is_asked_for_by_name_is_not_looked_for() {
     )
     .await;
     assert!(!help.status.success());
+}
+
+#[tokio::test]
+async fn a_server_that_is_slow_to_list_is_waited_for() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let slow = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 4096];
+        let _ = stream.read(&mut head).await.unwrap();
+        // Longer than a guess is given.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let body = r#"{"data": [{"id": "slow-model"}]}"#;
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length";
+        let response = format!("{head}: {}\r\n\r\n{body}", body.len());
+        stream.write_all(response.as_bytes()).await.unwrap();
+        stream
+    });
+    let model = model_chosen_with(&[("OPENAI_BASE_URL", url.as_str())]).await;
+    assert_eq!(model, "model slow-model (openai)");
+    slow.await.unwrap();
 }
