@@ -26,6 +26,14 @@ fn words(n: usize, count: usize) -> String {
     format!("{n} {}", "word ".repeat(count))
 }
 
+/// So many UUIDs, always the same ones.
+fn ids(n: u128, count: u128) -> String {
+    const SPREAD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let id = |place: u128| uuid::Uuid::from_u128((100 * n + place + 1).wrapping_mul(SPREAD));
+    let ids: Vec<String> = (0..count).map(|place| id(place).to_string()).collect();
+    ids.join(" ")
+}
+
 on_both_databases! {
     async fn what_does_not_fit_the_window_is_left_out_and_the_answer_says_so(kind: Kind) {
         let database = Database::create(kind).await;
@@ -101,6 +109,25 @@ on_both_databases! {
             let (answer, reader) = app.ask_in(chat["uuid"].as_str().unwrap(), &words).await;
             assert_eq!(reader.status, status, "{}", app.message(&answer).await);
         }
+        app.stop().await;
+    }
+
+    async fn a_chat_full_of_ids_is_counted_though_a_rule_of_thumb_finds_room_for_it(kind: Kind) {
+        let file = "[[model]]\nid = \"counted\"\nupstream = \"gpt-4\"\ncontext_window = 1000\n";
+        let app = start(kind, Upstream::start(|_| Script::answer(["yes"])).await, file).await;
+        let chat = app.post("/chat/create", &json!({"model": "counted"})).await.expect(201).json();
+        let chat = chat["uuid"].as_str().unwrap();
+        // Each is more than two hundred tokens, of which the rule of thumb makes about a hundred.
+        for n in 0..4 {
+            app.ask_in(chat, &ids(n, 10)).await;
+        }
+        let turns = app.upstream.received().pop().unwrap().turns();
+        assert!(turns.len() < 7, "there is room for 750 tokens: {turns:?}");
+        let last = app.messages(chat).await.pop().unwrap();
+        assert!(last["left_out"].as_u64().unwrap() > 0, "{last}");
+        let (answer, reader) = app.ask_in(chat, &ids(4, 40)).await;
+        assert_eq!(reader.status, "failed");
+        assert_eq!(app.message(&answer).await["error"]["code"], "context_too_long");
         app.stop().await;
     }
 
