@@ -55,7 +55,7 @@ impl Chats {
         let summary = if out.is_empty() || !self.settings.summarises {
             None
         } else {
-            self.summarised(&conversation, claimed).await?
+            self.summarised(&conversation, claimed).await
         };
         // A summary is of more than had to go, so that the next messages find room.
         let (out, summary) = match summary {

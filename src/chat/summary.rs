@@ -14,6 +14,7 @@ use super::{Chats, Claimed};
 use crate::ledger::Live;
 use crate::model::context::with_margin;
 use crate::model::history::turns;
+use crate::model::text::{head, storable};
 use crate::model::usage::{Usage, estimate_tokens};
 use crate::provider::{Call, Event, ProviderError, Speaker, Turn};
 use crate::store::{ChatChange, StoreError};
@@ -22,6 +23,9 @@ use crate::store::{ChatChange, StoreError};
 const TIME_LIMIT: Duration = Duration::from_mins(1);
 /// The longest summary, in tokens.
 const MAX_TOKENS: u32 = 600;
+/// The same in characters of English, where a server does not stop at `max_tokens`. In other languages
+/// so many tokens are fewer characters.
+const MAX_CHARS: usize = 2_400;
 /// What is kept of the budget when something has to be summarised, so that it is not at every message.
 const KEPT_PART: i64 = 2;
 /// Bytes of text for a token, when a long text is cut to what a summary may be made of.
@@ -54,10 +58,8 @@ impl Chats {
         &self,
         conversation: &Conversation,
         claimed: &Claimed,
-    ) -> Result<Option<Summary>, StoreError> {
-        let Some(budget) = conversation.budget() else {
-            return Ok(None);
-        };
+    ) -> Option<Summary> {
+        let budget = conversation.budget()?;
         let budget = budget - i64::from(MAX_TOKENS);
         let chat = &conversation.chat;
         if let (Some(text), Some(through)) = (&chat.summary, chat.summary_through) {
@@ -68,15 +70,12 @@ impl Chats {
             let kept: i64 = kept.map(|(_, weight)| weight.tokens).sum();
             if kept <= budget {
                 let text = text.clone();
-                return Ok(Some(Summary { text, out }));
+                return Some(Summary { text, out });
             }
         }
         let out = match left_out(conversation, Some(budget / KEPT_PART)).await {
-            Ok(out) => Ok(out),
-            Err(_) => left_out(conversation, Some(budget)).await,
-        };
-        let Ok(out) = out else {
-            return Ok(None);
+            Ok(out) => out,
+            Err(_) => left_out(conversation, Some(budget)).await.ok()?,
         };
         let text = match timeout(
             TIME_LIMIT,
@@ -85,19 +84,22 @@ impl Chats {
         .await
         {
             Ok(Ok(text)) if !text.trim().is_empty() => text,
-            Ok(Ok(_)) => return Ok(None),
+            Ok(Ok(_)) => return None,
             Ok(Err(error)) => {
                 tracing::warn!(%error, "no summary; earlier messages are left out");
-                return Ok(None);
+                return None;
             }
             Err(_) => {
                 tracing::warn!("no summary in time; earlier messages are left out");
-                return Ok(None);
+                return None;
             }
         };
-        self.store_summary(conversation, claimed, &out, &text)
-            .await?;
-        Ok(Some(Summary { text, out }))
+        let stored = self.store_summary(conversation, claimed, &out, &text);
+        if let Err(error) = stored.await {
+            tracing::warn!(%error, "the summary could not be stored; earlier messages are left out");
+            return None;
+        }
+        Some(Summary { text, out })
     }
 
     /// Keeps a summary for the next question, unless what it is of has changed meanwhile, or the
@@ -207,20 +209,32 @@ impl Chats {
         let estimate = call.turns.iter();
         let estimate: i64 = estimate.map(|turn| estimate_tokens(&turn.content)).sum();
         let (mut text, mut usage) = (String::new(), Usage::default());
+        let mut is_whole = false;
         let mut events = conversation.route.provider.answer(call);
         while let Some(event) = events.next().await {
             match event? {
                 Event::Text(piece) => text.push_str(&piece),
                 Event::Usage(counted) => usage = counted.or(usage),
-                Event::Reasoning(_) | Event::ToolCall(_) | Event::Finished { .. } => {}
+                Event::Finished { .. } => is_whole = true,
+                Event::Reasoning(_) | Event::ToolCall(_) => {}
             }
+            if text.chars().count() > MAX_CHARS {
+                // More of it is not kept, and it may go on for long.
+                is_whole = true;
+                break;
+            }
+        }
+        if !is_whole {
+            // What it leaves unsaid would be forgotten for good.
+            let name = conversation.route.provider.name();
+            return Err(ProviderError::broke_off(name));
         }
         let usage = Usage {
             input_tokens: usage.input_tokens.or(Some(estimate)),
             output_tokens: usage.output_tokens.or(Some(estimate_tokens(&text))),
             ..usage
         };
-        Ok((text, usage))
+        Ok((head(&storable(&text), MAX_CHARS).into_owned(), usage))
     }
 }
 

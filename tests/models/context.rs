@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use sea_orm::ConnectionTrait;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -181,6 +182,68 @@ on_both_databases! {
         let calls = app.upstream.received().len() - calls;
         assert!(calls > 1, "it was summarised");
         assert_eq!(after - before, 7 * i64::try_from(calls).unwrap());
+        app.stop().await;
+    }
+
+    async fn a_summary_that_broke_off_is_none(kind: Kind) {
+        let upstream = Upstream::start(|request| {
+            if is_summary(request) {
+                return Script::stream().say(["they spoke of"]);
+            }
+            Script::answer(["yes"])
+        }).await;
+        let app = start(kind, upstream, SUMMARISE).await;
+        let chat = app.create_chat().await;
+        for n in 0..5 {
+            app.ask_in(&chat, &words(n, 300)).await;
+        }
+        let received = app.upstream.received();
+        assert!(received.iter().any(is_summary));
+        let told = received.iter().filter(|r| !is_summary(r)).any(|r| r.body.to_string().contains("they spoke"));
+        assert!(!told, "half of it is told as if it were all");
+        let last = app.messages(&chat).await.pop().unwrap();
+        assert!(last["summarised"] == false && last["left_out"].as_u64().unwrap() > 0, "{last}");
+        app.stop().await;
+    }
+
+    async fn a_summary_is_made_storable_and_cut_where_a_server_goes_on(kind: Kind) {
+        let never = CancellationToken::new();
+        let upstream = Upstream::start(move |request| {
+            if is_summary(request) {
+                return Script::stream().say(["they \0spoke ", &"on and ".repeat(1_000)]).wait(&never);
+            }
+            Script::answer(["yes"])
+        }).await;
+        let app = start(kind, upstream, SUMMARISE).await;
+        let chat = app.create_chat().await;
+        for n in 0..5 {
+            assert_eq!(app.ask_in(&chat, &words(n, 300)).await.1.status, "completed");
+        }
+        let told = app.upstream.received().pop().unwrap().turns()[0].1.clone();
+        assert!(told.contains("they \u{FFFD}spoke on and") && told.ends_with('…'), "{told}");
+        assert!(told.chars().count() < 2_600, "{}", told.len());
+        app.stop().await;
+    }
+
+    async fn a_summary_that_cannot_be_stored_fails_no_answer(kind: Kind) {
+        let upstream = Upstream::start(|request| {
+            Script::answer([if is_summary(request) { "they spoke of words" } else { "yes" }])
+        }).await;
+        let app = start(kind, upstream, SUMMARISE).await;
+        let refuse = match kind {
+            Kind::Sqlite => "CREATE TRIGGER none BEFORE UPDATE OF summary ON chat WHEN NEW.summary IS NOT NULL BEGIN SELECT RAISE(ABORT, 'none'); END",
+            Kind::Postgres => "ALTER TABLE chat ADD CONSTRAINT none CHECK (summary IS NULL)",
+        };
+        let db = app.database.connect().await;
+        db.execute_unprepared(refuse).await.unwrap();
+        db.close().await.unwrap();
+        let chat = app.create_chat().await;
+        for n in 0..5 {
+            assert_eq!(app.ask_in(&chat, &words(n, 300)).await.1.status, "completed");
+        }
+        assert!(app.upstream.received().iter().any(is_summary));
+        let last = app.messages(&chat).await.pop().unwrap();
+        assert!(last["summarised"] == false && last["left_out"].as_u64().unwrap() > 0, "{last}");
         app.stop().await;
     }
 
