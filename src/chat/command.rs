@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use entity::chat::Model as Chat;
 use entity::chat_message::{Model as Message, Role, Status};
+use entity::llm_request::CacheUse;
 use entity::{MessageId, OwnerId, llm_request};
 
 use super::agents::finished_message;
@@ -44,8 +45,13 @@ impl Chats {
         id: Option<MessageId>,
         text: &MessageText,
         parsed: Parsed,
+        cache_use: CacheUse,
         once: Option<&Once>,
     ) -> Result<Sent, SendError> {
+        let otherwise = &Otherwise {
+            cache_use,
+            ..Otherwise::default()
+        };
         let owner = chat.row().owner_id;
         let order = &self.order(owner, parsed).await?;
         for _ in 0..MAX_STALE {
@@ -55,7 +61,7 @@ impl Chats {
                 chat: chat.id(),
                 id,
                 text,
-                otherwise: &Otherwise::default(),
+                otherwise,
                 now: self.clock.now(),
             };
             let done = self
@@ -170,7 +176,7 @@ impl Chats {
             // Somebody sent one meanwhile.
             return Err(StoreError::Stale);
         }
-        let (reply, request) = self.perform(tx, &chat, order, stopped).await?;
+        let (reply, request) = self.perform(tx, &chat, question, order, stopped).await?;
         let advance = Advance {
             messages: 2,
             status: None,
@@ -232,6 +238,7 @@ impl Chats {
         &self,
         tx: &Tx,
         chat: &Chat,
+        question: &Question<'_>,
         order: &Order,
         stopped: usize,
     ) -> Result<(String, Option<entity::RequestId>), StoreError> {
@@ -266,7 +273,10 @@ impl Chats {
                 "The system prompt is set. It holds from the next message on.".to_owned()
             }
             Name::Title => rename(tx, chat, argument).await?,
-            Name::Retry => return self.retry_last(tx, chat, &order.allowance).await,
+            Name::Retry => {
+                let cache_use = question.otherwise.cache_use;
+                return self.retry_last(tx, chat, cache_use, &order.allowance).await;
+            }
             Name::Stop if stopped > 0 => "Stopped.".to_owned(),
             Name::Stop => "Nothing is being written in this chat.".to_owned(),
             Name::Clear => {
@@ -317,6 +327,7 @@ impl Chats {
         &self,
         tx: &Tx,
         chat: &Chat,
+        cache_use: CacheUse,
         allowance: &Checked,
     ) -> Result<(String, Option<entity::RequestId>), StoreError> {
         let Some(answer) = tx.last_answer(chat.id).await? else {
@@ -329,7 +340,10 @@ impl Chats {
             Status::Completed => Again::Regenerate,
             Status::Pending | Status::Failed | Status::Cancelled => Again::Retry,
         };
-        let otherwise = Otherwise::default();
+        let otherwise = Otherwise {
+            cache_use,
+            ..Otherwise::default()
+        };
         let asked = (answer.id, again, &otherwise);
         match self.again_in(tx, chat, asked, allowance).await {
             Ok(sent) => {

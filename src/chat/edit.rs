@@ -115,7 +115,11 @@ impl Chats {
             .find(|request| request.user_message_id == row.id && request.started_at.is_none())
             .filter(|_| row.status == Status::Pending)
             .map(|request| request.id);
-        if waits.is_none() {
+        if let Some(request) = waits {
+            if !tx.set_cache_use(request, cache_use).await? {
+                return Err(StoreError::Stale.into());
+            }
+        } else {
             for cut in cuts {
                 let ended = self.end_answer(tx, &cut.request, cut.ending(End::Cancelled));
                 ended.await?.ok_or(StoreError::Stale)?;

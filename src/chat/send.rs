@@ -75,7 +75,11 @@ impl Chats {
         let text = MessageText::parse(new.text, self.settings.message_bytes)?;
         let text = &match command::parse(text.as_str()) {
             Parsed::Message(words) => MessageText::parse(words, self.settings.message_bytes)?,
-            order => return self.send_command(chat, new.id, &text, order, once).await,
+            order => {
+                let cache_use = new.otherwise.cache_use;
+                let sent = self.send_command(chat, new.id, &text, order, cache_use, once);
+                return sent.await;
+            }
         };
         let on_busy = new.on_busy.or(chat.row().on_busy);
         let on_busy = on_busy.unwrap_or(self.settings.on_busy);

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use entity::llm_request::{Column, Entity, Model, Status};
+use entity::llm_request::{CacheUse, Column, Entity, Model, Status};
 use entity::{ChatId, RequestId, Timestamp};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
@@ -304,6 +304,20 @@ impl Tx {
             .filter(Column::Id.eq(id))
             .filter(Column::Attempt.eq(attempt))
             .filter(Column::Status.eq(Status::Running))
+            .exec(self.connection())
+            .await?;
+        Ok(updated.rows_affected == 1)
+    }
+
+    /// Has a request that has not started use the response cache like this. Whether it had not.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn set_cache_use(&self, id: RequestId, wanted: CacheUse) -> Result<bool, StoreError> {
+        let updated = Entity::update_many()
+            .col_expr(Column::CacheUse, Expr::value(wanted))
+            .filter(Column::Id.eq(id))
+            .filter(Column::Status.eq(Status::Queued))
             .exec(self.connection())
             .await?;
         Ok(updated.rows_affected == 1)

@@ -102,6 +102,35 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn an_edit_of_what_waits_and_the_command_to_retry_say_so_too(kind: Kind) {
+        let gate = CancellationToken::new();
+        let scripts = [Script::answer(["first"]), Script::answer(["second"]), Script::stream().wait(&gate).say(["first"]).finish(),
+            Script::answer(["third"]), Script::json(400, &json!({"error": {"message": "no"}})), Script::answer(["fourth"]), Script::answer(["fifth"])];
+        let app = start(kind, Upstream::scripted(scripts).await, "").await;
+        let fresh = async |method: reqwest::Method, path: String, words: &str| {
+            let body = json!({"message": words});
+            let sent = app.request(method, &path, |r| r.header("cache-control", "no-cache").json(&body)).await;
+            sent.expect(202).json()["message"]["uuid"].as_str().unwrap().to_owned()
+        };
+        let (chat, ..) = app.ask("one").await;
+        assert_eq!(app.ask_in(&chat, "two").await.1.text, "second");
+        // The same conversation, in which the second question waits while it is edited.
+        let chat = app.create_chat().await;
+        fresh(reqwest::Method::POST, format!("/chat/{chat}/send"), "one").await;
+        let waits = app.send(&chat, "three").await;
+        fresh(reqwest::Method::PUT, format!("/chat/message/{waits}"), "two").await;
+        gate.cancel();
+        let answer = app.answer_to(&chat, &waits).await;
+        assert_eq!(app.read(&answer).await.text, "third");
+        // What failed here has an answer by the time it is asked again.
+        let (chat, answer, reader) = app.ask("four").await;
+        assert_eq!(reader.status, "failed");
+        assert_eq!(app.ask("four").await.2.text, "fourth");
+        fresh(reqwest::Method::POST, format!("/chat/{chat}/send"), "/retry").await;
+        assert_eq!(app.read(&answer).await.text, "fifth");
+        app.stop().await;
+    }
+
     async fn who_listens_shares_the_fate_but_for_a_stop(kind: Kind) {
         let gates = [CancellationToken::new(), CancellationToken::new()];
         let scripts = [
