@@ -64,28 +64,30 @@ impl Chats {
             let now = self.clock.now();
             let advanced = tx.advance_chat(id, Advance::touch(now)).await?;
             let chat = advanced.ok_or(AgentError::ChatGone)?;
-            self.adopt(&tx, &chat, agent).await
+            self.adopt(&tx, &chat, agent, None).await
         })
         .await
     }
 
-    /// Puts an agent's words into a chat, and takes out those of the one before. The chat must have
-    /// been advanced in this transaction.
+    /// Puts an agent's words into a chat, and takes out those of the one before. A model that is `named`
+    /// goes before the agent's own. The chat must have been advanced in this transaction.
     pub(super) async fn adopt(
         &self,
         tx: &Tx,
         chat: &Chat,
         agent: &Agent,
+        named: Option<&str>,
     ) -> Result<Chat, AgentError> {
         if tx.has_question(chat.id).await? {
             return Err(AgentError::NotEmpty);
         }
         let now = self.clock.now();
-        if let Some(model) = &agent.model {
+        let new = named.or(agent.model.as_deref());
+        if let Some(model) = new {
             self.known_model(chat.owner_id, model)?;
         }
-        let model = agent.model.clone().or_else(|| chat.model.clone());
-        let route = self.route(chat.owner_id, model.as_deref())?;
+        let model = new.or(chat.model.as_deref());
+        let route = self.route(chat.owner_id, model)?;
         let values = Values {
             now,
             user: user_name(chat.owner_id),
@@ -94,7 +96,7 @@ impl Chats {
         };
         let change = ChatChange {
             agent: Some(agent.alias.clone()),
-            model: agent.model.clone(),
+            model: new.map(str::to_owned),
             ..ChatChange::default()
         };
         tx.change_chat(chat.id, change).await?;

@@ -312,7 +312,7 @@ impl Chats {
 
     async fn choose_agent(&self, tx: &Tx, chat: &Chat, alias: &str) -> Result<String, StoreError> {
         let adopted = match self.agent(alias) {
-            Ok(agent) => self.adopt(tx, chat, agent).await.map(|_| agent),
+            Ok(agent) => self.adopt(tx, chat, agent, None).await.map(|_| agent),
             Err(error) => Err(error),
         };
         match adopted {

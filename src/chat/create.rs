@@ -13,7 +13,7 @@ use super::{AgentError, AllowanceError, Chats, ModelError, Once, OnceError, Othe
 use crate::fault;
 use crate::model::command::{self, Parsed};
 use crate::model::text::{MessageText, ModelName, TextError, Title};
-use crate::store::{ChatChange, StoreError, Tx};
+use crate::store::{StoreError, Tx};
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
@@ -117,13 +117,8 @@ impl Chats {
                         .await;
                 }
                 if let Some(agent) = agent {
-                    self.adopt(&tx, chat, agent).await?;
-                    // A model that is named goes before the agent's.
-                    let change = ChatChange {
-                        model: chat.model.clone(),
-                        ..ChatChange::default()
-                    };
-                    tx.change_chat(chat.id, change).await?;
+                    let named = chat.model.as_deref();
+                    self.adopt(&tx, chat, agent, named).await?;
                 }
                 if let Some(parameters) = &chat.parameters {
                     let stored = tx.chat(chat.id).await?;

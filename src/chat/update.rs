@@ -67,7 +67,8 @@ impl Chats {
                 let chat = tx.advance_chat(id, Advance::touch(now)).await?;
                 let mut chat = chat.ok_or(UpdateError::ChatGone)?;
                 if let Some(agent) = agent {
-                    chat = self.adopt(&tx, &chat, agent).await?;
+                    let named = change.model.as_deref();
+                    chat = self.adopt(&tx, &chat, agent, named).await?;
                 }
                 let model = change.model.as_deref().or(chat.model.as_deref());
                 if let Some(parameters) = &change.parameters {

@@ -183,6 +183,43 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn the_prompt_names_the_model_that_answers_and_no_other_has_to_be_there(kind: Kind) {
+        let database = Database::create(kind).await;
+        let path = database.dir().join("pollen.toml");
+        let agent = |alias: &str, model: &str| format!("[[agent]]\nalias = \"{alias}\"\nname = \"{alias}\"\nsystem_prompt = \"I am {{{{model}}}}.\"\n{model}");
+        let tiers = "default_tier = \"basic\"\n[[tier]]\nname = \"basic\"\n[[tier]]\nname = \"pro\"\n";
+        let models = format!("{TWO_MODELS}[[model]]\nid = \"big\"\ntier = \"pro\"\n");
+        let agents = agent("bee", "model = \"second\"\n") + &agent("rich", "model = \"big\"\n") + &agent("drone", "");
+        std::fs::write(&path, format!("{tiers}{models}{agents}")).unwrap();
+        let app = TestApp::start_with_file_and(database, Upstream::echo().await, &path, &[("default_model", "first")]).await;
+        let prompt = async |chat: &Value| {
+            app.ask_in(chat["uuid"].as_str().unwrap(), "hello").await;
+            let asked = app.upstream.received().pop().unwrap();
+            (asked.turns()[0].1.clone(), asked.body["model"].as_str().unwrap().to_owned())
+        };
+        let said = |name: &str, model: &str| (format!("I am {name}."), model.to_owned());
+        let first = app.get("/models").await.json()["models"][0]["name"].as_str().unwrap().to_owned();
+        // The agent's own model is another one, or one that the caller may not use.
+        app.post("/chat/create", &json!({"agent": "rich"})).await.expect(403);
+        for alias in ["bee", "rich"] {
+            let body = json!({"agent": alias, "model": "first"});
+            let chat = app.post("/chat/create", &body).await.expect(201).json();
+            assert_eq!(prompt(&chat).await, said(&first, "first"), "{alias}");
+        }
+        for (body, expected) in [
+            (json!({"agent": "bee", "model": "first"}), said(&first, "first")),
+            (json!({"agent": "rich", "model": "first"}), said(&first, "first")),
+            (json!({"agent": "drone", "model": "second"}), said("Number two", "their-second")),
+            (json!({"agent": "drone"}), said(&first, "first")),
+        ] {
+            let chat = app.post("/chat/create", &json!({"model": "first"})).await.expect(201).json();
+            let path = format!("/chat/{}", chat["uuid"].as_str().unwrap());
+            app.request(reqwest::Method::PATCH, &path, |r| r.json(&body)).await.expect(200);
+            assert_eq!(prompt(&chat).await, expected, "{body}");
+        }
+        app.stop().await;
+    }
+
     async fn the_model_of_an_agent_goes_before_the_chats_and_the_named_one_before_both(kind: Kind) {
         let drone = "name = \"Drone\"\n";
         let app = start(Database::create(kind).await, &[("bee.toml", BEE), ("drone.toml", drone)], &[]).await;
