@@ -41,7 +41,7 @@ impl End {
         }
     }
 
-    fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> Outcome {
         match self {
             Self::Completed => Outcome::Completed,
             Self::Failed(_) => Outcome::Failed,
@@ -67,6 +67,7 @@ pub(super) struct Spent {
     pub usage: Usage,
     /// What a summary of earlier messages took besides.
     pub extra: Usage,
+    /// A hit also where whoever had been listened to has gone before the end: see [`Spent::lookup`].
     pub cache: Option<CacheLookup>,
     /// About how many tokens the model was sent, and how many it has said in this attempt.
     pub input_estimate: i64,
@@ -89,8 +90,16 @@ impl Spent {
         }
     }
 
-    fn is_hit(&self) -> bool {
+    /// No model was asked for it.
+    fn is_free(&self) -> bool {
         self.cache == Some(CacheLookup::Hit)
+    }
+
+    /// What the look into the response cache has come to. An answer without its end was not found there,
+    /// nor was it asked for.
+    fn lookup(&self, outcome: Outcome) -> Option<CacheLookup> {
+        let is_over = outcome == Outcome::Completed;
+        self.cache.filter(|_| is_over || !self.is_free())
     }
 
     /// Tokens in and out, as reported or else as estimated.
@@ -107,8 +116,8 @@ impl Spent {
     }
 
     /// Counts what the response cache did, once it is stored.
-    pub fn measure(&self) {
-        let Some(found) = self.cache else {
+    pub fn measure(&self, outcome: Outcome) {
+        let Some(found) = self.lookup(outcome) else {
             return;
         };
         let result = match found {
@@ -116,7 +125,7 @@ impl Spent {
             CacheLookup::Miss => "miss",
         };
         counter!("pollen_cache_lookups_total", "result" => result).increment(1);
-        if self.is_hit() {
+        if found == CacheLookup::Hit {
             let (input, output) = self.tokens();
             let saved = u64::try_from(input.saturating_add(output)).unwrap_or(0);
             counter!("pollen_cache_saved_tokens_total").increment(saved);
@@ -165,7 +174,7 @@ impl Cut {
         if let Some(message) = self.request.assistant_message_id {
             chats.follower.forget(message);
         }
-        self.spent.measure();
+        self.spent.measure(Outcome::Cancelled);
         chats.flusher.finished(self.request.id);
         chats.announce();
     }
@@ -270,6 +279,7 @@ impl Chats {
                 reasoning: texts.reasoning,
                 origin: spent.origin.clone().map(|origin| Origin {
                     finish_reason: attempt.finish_reason.clone(),
+                    cached: attempt.cache == Some(CacheLookup::Hit),
                     ..origin
                 }),
                 edition: edition.to_stored(),
@@ -371,7 +381,7 @@ impl Chats {
         let model = asked
             .or_else(|| request.model.clone())
             .unwrap_or_else(|| self.catalogue.default_model().id.clone());
-        let is_hit = spent.is_hit();
+        let (lookup, is_free) = (spent.lookup(outcome), spent.is_free());
         let is_reported = usage.input_tokens.is_some() && usage.output_tokens.is_some();
         // A call that its provider refused costs nothing; of one that was cut off nobody knows.
         let is_refused = error
@@ -382,15 +392,16 @@ impl Chats {
             && spent.output_estimate == 0
             && usage == Usage::default();
         let (input, output) = if is_nothing { (0, 0) } else { spent.tokens() };
-        // What the cache had was paid for when it was made.
-        let (input, output, saved) = if is_hit {
-            (0, 0, input.saturating_add(output))
+        let saved = if lookup == Some(CacheLookup::Hit) {
+            input.saturating_add(output)
         } else {
-            (input, output, 0)
+            0
         };
+        // What the cache had, or somebody else was getting, is paid for there.
+        let (input, output) = if is_free { (0, 0) } else { (input, output) };
         let input = input.saturating_add(spent.extra.input_tokens.unwrap_or(0));
         let output = output.saturating_add(spent.extra.output_tokens.unwrap_or(0));
-        let of_this = |count: Option<i64>| count.filter(|_| !is_hit).unwrap_or(0);
+        let of_this = |count: Option<i64>| count.filter(|_| !is_free).unwrap_or(0);
         let cached = of_this(usage.cached_tokens);
         let route = self.catalogue.resolve(Some(&model)).ok();
         let price = route.and_then(|route| route.spec.price);
@@ -412,8 +423,8 @@ impl Chats {
             output_tokens: output,
             reasoning_tokens: of_this(usage.reasoning_tokens),
             cached_tokens: cached,
-            estimated: !is_reported && !is_nothing && !is_hit,
-            cache: spent.cache,
+            estimated: !is_reported && !is_nothing && !is_free,
+            cache: lookup,
             saved_tokens: saved,
             cost_micros: price.map(|price| price.cost_micros(input, cached, output)),
             started_at: request.started_at.unwrap_or(now),

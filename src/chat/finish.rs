@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use entity::llm_attempt::Outcome;
+
 use super::end::{End, Ending, Spent};
 use super::{Chats, Claimed};
 use crate::fault;
@@ -34,6 +36,13 @@ impl Written {
         Self::Ended {
             end: End::Failed(failure),
             finish_reason: None,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Ended { end, .. } => end.outcome(),
+            Self::Broken(_) => Outcome::Failed,
         }
     }
 }
@@ -154,7 +163,7 @@ impl Chats {
         stored
             .inspect(|stored| {
                 if !matches!(stored, Stored::Fenced) {
-                    spent.measure();
+                    spent.measure(written.outcome());
                 }
             })
             .inspect_err(|_| live.unseal())

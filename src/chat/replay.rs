@@ -86,7 +86,8 @@ impl Chats {
             CacheUse::Fresh => return Found::Ask(Some(alone(key))),
             CacheUse::Bypass => return Found::Ask(None),
         }
-        // Until it turns out otherwise, no model is asked for this request.
+        // Until it turns out otherwise, no model is asked for this request. It counts as a hit when the
+        // answer is there to its end.
         claimed.live.note_cache(CacheLookup::Hit);
         loop {
             if let Some(answer) = self.cached(&key).await {

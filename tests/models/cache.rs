@@ -156,8 +156,14 @@ on_both_databases! {
         for answer in &failed {
             let reader = app.read(answer).await;
             assert_eq!((reader.text.as_str(), reader.status.as_str()), ("a ", "failed"));
-            assert_eq!(app.message(answer).await["error"]["code"], "provider_quota");
+            let told = app.message(answer).await;
+            assert_eq!((&told["error"]["code"], &told["cached"]), (&json!("provider_quota"), &json!(false)));
         }
+        let used = async || {
+            let total = app.get("/usage").await.json()["total"].clone();
+            ["cache_hits", "cache_lookups", "saved_tokens", "attempts"].map(|key| total[key].as_i64().unwrap())
+        };
+        assert_eq!(used().await, [0, 1, 0, 2], "what failed was not had out of the cache");
         assert_eq!(app.upstream.received().len(), 1, "the other one is not told the same again");
         let stopped = two("two", "half ").await;
         let (leader, listener) = (&stopped[0], &stopped[1]);
@@ -165,6 +171,33 @@ on_both_databases! {
         let reader = app.read(listener).await;
         assert_eq!((reader.text.as_str(), reader.status.as_str()), ("whole", "completed"));
         assert_eq!(app.message(leader).await["status"], "cancelled");
+        app.settle().await;
+        assert_eq!(used().await, [0, 3, 0, 5], "it was asked for twice, the second time by the listener");
+        app.stop().await;
+    }
+
+    async fn whoever_stops_listening_has_had_nothing_out_of_the_cache_and_pays_nothing(kind: Kind) {
+        let gate = CancellationToken::new();
+        let script = Script::stream().say(["half "]).wait(&gate).say(["whole"]).finish();
+        let app = start(kind, Upstream::start(move |_| script.clone()).await, "").await;
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            let chat = app.create_chat().await;
+            let message = app.send(&chat, "one").await;
+            let answer = app.answer_to(&chat, &message).await;
+            app.read_until(&answer, "half ").await;
+            answers.push(answer);
+        }
+        app.post_bare(&format!("/chat/message/{}/cancel", answers[1])).await.expect(200);
+        let told = app.message(&answers[1]).await;
+        assert_eq!((&told["status"], &told["cached"]), (&json!("cancelled"), &json!(false)));
+        let total = app.get("/usage").await.json()["total"].clone();
+        for key in ["cache_hits", "cache_lookups", "saved_tokens", "input_tokens", "output_tokens"] {
+            assert_eq!(total[key], 0, "{key}: {total}");
+        }
+        assert_eq!(total["attempts"], 1);
+        gate.cancel();
+        assert_eq!(app.read(&answers[0]).await.text, "half whole");
         app.stop().await;
     }
 
