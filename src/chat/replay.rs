@@ -229,9 +229,12 @@ impl Chats {
 }
 
 impl Asking {
-    /// Tells those who listen.
+    /// Tells those who listen. A call of a tool is nothing to them, and the limit on an answer's length,
+    /// which holds for what is kept of a flight too, does not count it.
     pub fn publish(&self, event: &Event) {
-        if let Some(leader) = &self.leader {
+        if let Some(leader) = &self.leader
+            && !matches!(event, Event::ToolCall(_))
+        {
             leader.publish(Ok(event.clone()));
         }
     }
@@ -241,5 +244,40 @@ impl Asking {
         if let Some(leader) = &self.leader {
             leader.publish(Err(failure.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Flights;
+    use crate::provider::ToolCall;
+
+    #[tokio::test]
+    async fn a_call_of_a_tool_is_not_kept_for_those_who_listen() {
+        let flights = Flights::<Told>::new();
+        let key = CacheKey::of(&"a question");
+        let (Flight::Lead(leader), Flight::Follow(heard)) =
+            (flights.join(&key), flights.join(&key))
+        else {
+            panic!("the first leads, the second follows");
+        };
+        let asking = Asking {
+            key,
+            ttl: Duration::ZERO,
+            leader: Some(leader),
+            _lead: None,
+        };
+        let call = ToolCall {
+            index: 0,
+            name: None,
+            arguments: "{".repeat(1_000),
+        };
+        let text = Event::Text("yes".to_owned());
+        asking.publish(&Event::ToolCall(call));
+        asking.publish(&text);
+        drop(asking);
+        let heard: Vec<_> = heard.collect().await;
+        assert_eq!(heard, [Said::Event(Ok(text)), Said::Abandoned]);
     }
 }

@@ -7,6 +7,7 @@ use crate::support::app::eventually;
 use crate::support::database::Kind;
 use crate::support::process::Server;
 use crate::support::remote::Remote;
+use crate::support::upstream::finish;
 use crate::support::{Database, Redis, Script, TestApp, Upstream};
 
 const FILE: &str =
@@ -173,6 +174,34 @@ on_both_databases! {
         assert_eq!(app.message(leader).await["status"], "cancelled");
         app.settle().await;
         assert_eq!(used().await, [0, 3, 0, 5], "it was asked for twice, the second time by the listener");
+        app.stop().await;
+    }
+
+    async fn who_listens_to_a_call_of_a_tool_fails_like_its_leader(kind: Kind) {
+        let gate = CancellationToken::new();
+        let call = json!({"choices": [{"delta": {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "search", "arguments": "{}"}}]}}]});
+        let thought = json!({"choices": [{"delta": {"reasoning_content": "Hm."}}]});
+        let script = Script::stream().raw(format!("data: {thought}\n\n")).wait(&gate)
+            .raw(format!("data: {call}\n\n")).raw(finish("tool_calls"));
+        let app = start(kind, Upstream::scripted([script]).await, "").await;
+        let mut answers = Vec::new();
+        for _ in 0..2 {
+            let chat = app.create_chat().await;
+            let message = app.send(&chat, "one").await;
+            let answer = app.answer_to(&chat, &message).await;
+            eventually("it thinks", async || {
+                let path = format!("/chat/message/{answer}/tokens/0?reasoning=0");
+                let poll = app.get(&path).await.expect(200).json();
+                (poll["reasoning"]["tokens"] == "Hm.").then_some(())
+            }).await;
+            answers.push(answer);
+        }
+        gate.cancel();
+        for answer in &answers {
+            assert_eq!(app.read(answer).await.status, "failed");
+            assert_eq!(app.message(answer).await["error"]["code"], "tool_called");
+        }
+        assert_eq!(app.upstream.received().len(), 1);
         app.stop().await;
     }
 
