@@ -112,6 +112,12 @@ impl Chats {
                         ..alone(key)
                     }));
                 }
+                // It has been left alone before, or its node has died: nobody else's stop shall
+                // cost it another of its attempts.
+                Flight::Follow(_) if claimed.request.attempt > 0 => {
+                    claimed.live.note_cache(CacheLookup::Miss);
+                    return Found::Ask(Some(alone(key)));
+                }
                 Flight::Follow(said) => {
                     if let Some(heard) = self.follow(claimed, said).await {
                         return Found::Answer(heard);

@@ -177,6 +177,31 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn who_was_left_alone_listens_to_nobody_else(kind: Kind) {
+        let (never, gate) = (CancellationToken::new(), CancellationToken::new());
+        let half = |gate| Script::stream().say(["half "]).wait(gate).say(["whole"]).finish();
+        let scripts = [half(&never), half(&gate), half(&gate)];
+        let app = start(kind, Upstream::scripted(scripts).await, "").await;
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            let chat = app.create_chat().await;
+            let message = app.send(&chat, "one").await;
+            let answer = app.answer_to(&chat, &message).await;
+            app.read_until(&answer, "half ").await;
+            answers.push(answer);
+        }
+        app.post_bare(&format!("/chat/message/{}/cancel", answers[0])).await.expect(200);
+        eventually("each of the other two asks", async || {
+            (app.upstream.received().len() == 3).then_some(())
+        }).await;
+        gate.cancel();
+        for answer in &answers[1..] {
+            let reader = app.read(answer).await;
+            assert_eq!((reader.text.as_str(), reader.status.as_str()), ("half whole", "completed"));
+        }
+        app.stop().await;
+    }
+
     async fn who_listens_to_a_call_of_a_tool_fails_like_its_leader(kind: Kind) {
         let gate = CancellationToken::new();
         let call = json!({"choices": [{"delta": {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "search", "arguments": "{}"}}]}}]});
