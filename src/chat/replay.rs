@@ -11,6 +11,7 @@ use entity::llm_request::CacheUse;
 use entity::token_ledger::Channel;
 use futures::StreamExt;
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::answer::Heard;
 use super::end::End;
@@ -139,18 +140,23 @@ impl Chats {
     /// Asks the other nodes to leave the question to this one, or gets the answer of the one that is
     /// at it.
     async fn lead_for_all(&self, key: &CacheKey) -> Result<Option<KeptLead>, Arc<CachedAnswer>> {
-        match self.cache.lead(key, LEAD_HOLD).await {
-            Ok(Lead::Mine(guard)) => Ok(Some(guard.keep(LEAD_HOLD))),
-            Ok(Lead::Other) => {
-                let limit = self.settings.attempts.first_token / WAIT_SHARE;
-                match self.cache.wait(key, limit).await {
-                    Ok(Some(answer)) => Err(answer),
-                    Ok(None) | Err(_) => Ok(None),
+        let until = Instant::now() + self.settings.attempts.first_token / WAIT_SHARE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let found = match self.cache.lead(key, LEAD_HOLD).await {
+                Ok(Lead::Mine(guard)) => return Ok(Some(guard.keep(LEAD_HOLD))),
+                Ok(Lead::Other) => self.cache.wait(key, left).await,
+                Err(error) => Err(error),
+            };
+            match found {
+                Ok(Some(answer)) => return Err(answer),
+                // Whoever led has given up. Of all who waited for that one leads next.
+                Ok(None) if !left.is_zero() => {}
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    tracing::debug!(%error, "the response cache is away");
+                    return Ok(None);
                 }
-            }
-            Err(error) => {
-                tracing::debug!(%error, "the response cache is away");
-                Ok(None)
             }
         }
     }

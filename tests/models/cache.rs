@@ -1,5 +1,7 @@
 //! The response cache at work.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -331,6 +333,9 @@ async fn a_redis_that_dies_under_an_answer_and_comes_back_is_used_again() {
     app.stop().await;
 }
 
+/// Several of the looks that a node takes for the answer of another.
+const LOOKS: Duration = Duration::from_millis(500);
+
 /// Two servers that have nothing in common but the model and a Redis.
 async fn two_with_a_redis(upstream: &Upstream, redis: &Redis) -> (TestApp, TestApp) {
     let more = format!("redis_url = \"{}\"\n", redis.url());
@@ -405,6 +410,47 @@ async fn a_node_that_gives_up_leaves_the_question_to_the_other() {
     assert_eq!(there.message(&waits).await["cached"], false);
     here.stop().await;
     there.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_nodes_that_are_left_alone_one_asks() {
+    let redis = Redis::start().await;
+    let (never, gate) = (CancellationToken::new(), CancellationToken::new());
+    let half = |gate| {
+        let begun = Script::stream().say(["half "]).wait(gate);
+        begun.say(["whole"]).finish()
+    };
+    let scripts = [half(&never), half(&gate), half(&gate)];
+    let upstream = Upstream::scripted(scripts).await;
+    let (here, there) = two_with_a_redis(&upstream, &redis).await;
+    let more = format!("redis_url = \"{}\"\n", redis.url());
+    let elsewhere = start(Kind::Sqlite, upstream.clone(), &more).await;
+    let send = async |app: &TestApp| {
+        let chat = app.create_chat().await;
+        let message = app.send(&chat, "one").await;
+        app.answer_to(&chat, &message).await
+    };
+    let leads = send(&here).await;
+    here.read_until(&leads, "half ").await;
+    let wait = [send(&there).await, send(&elsewhere).await];
+    looks_again_and_again(&redis).await;
+    here.post_bare(&format!("/chat/message/{leads}/cancel"))
+        .await
+        .expect(200);
+    eventually("one of them asks", async || {
+        (upstream.received().len() > 1).then_some(())
+    })
+    .await;
+    // The other one would ask within the time between two looks.
+    tokio::time::sleep(LOOKS).await;
+    assert_eq!(upstream.received().len(), 2);
+    gate.cancel();
+    assert_eq!(there.read(&wait[0]).await.text, "half whole");
+    assert_eq!(elsewhere.read(&wait[1]).await.text, "half whole");
+    assert_eq!(upstream.received().len(), 2);
+    for app in [here, there, elsewhere] {
+        app.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
