@@ -146,9 +146,16 @@ impl Chats {
         ];
         let wanted = parameters::first_of(levels.into_iter().flatten());
         let can = route.provider.capabilities();
+        let mut messages = history(all, &asked);
+        if !route.provider.sends_reasoning() {
+            // What is not sent does not count either.
+            for message in &mut messages {
+                message.reasoning.clear();
+            }
+        }
         Ok(Conversation {
             parameters: parameters::taken(wanted, &can, route.spec.max_tokens()),
-            messages: history(all, &asked).into(),
+            messages: messages.into(),
             chat,
             route,
         })
@@ -223,7 +230,7 @@ pub(super) async fn weights(conversation: &Conversation, budget: i64) -> Vec<Wei
 
 fn weigh(messages: &[Message], count: &dyn Fn(&str) -> i64) -> Vec<Weight> {
     let weight = |message: &Message| Weight {
-        tokens: count(&message.content) + tokens::PER_MESSAGE,
+        tokens: count(&message.content) + count(&message.reasoning) + tokens::PER_MESSAGE,
         kind: match message.role {
             Role::System => Kind::System,
             Role::User => Kind::User,
@@ -236,7 +243,9 @@ fn weigh(messages: &[Message], count: &dyn Fn(&str) -> i64) -> Vec<Weight> {
 fn weight_of(turns: &[Turn]) -> i64 {
     turns
         .iter()
-        .map(|turn| estimate_tokens(&turn.content))
+        .flat_map(|turn| [Some(&turn.content), turn.reasoning.as_ref()])
+        .flatten()
+        .map(|text| estimate_tokens(text))
         .sum()
 }
 

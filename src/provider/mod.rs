@@ -114,6 +114,11 @@ pub trait Provider: Send + Sync {
     /// What its wire format can carry.
     fn capabilities(&self) -> Capabilities;
 
+    /// Whether it is sent what a model thought before its earlier answers.
+    fn sends_reasoning(&self) -> bool {
+        false
+    }
+
     /// Whether it sets memory aside for the whole context window that a call names, so that a guess
     /// might cost somebody all of it.
     fn reserves_window(&self) -> bool {

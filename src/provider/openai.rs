@@ -78,6 +78,10 @@ impl Format for Chat {
         }
     }
 
+    fn sends_reasoning(&self) -> bool {
+        self.send_reasoning
+    }
+
     fn framing(&self) -> Framing {
         Framing::Events
     }

@@ -115,6 +115,31 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn thoughts_take_of_the_window_where_they_are_sent(kind: Kind) {
+        let long = "hm ".repeat(500);
+        let upstream = Upstream::start(move |_| {
+            Script::stream().raw(thought(&long)).raw(delta("Yes")).raw(finish("stop"))
+        }).await;
+        let table = |name: &str, sends: bool| format!(
+            "[[provider]]\nname = \"{name}\"\nkind = \"openai\"\nbase_url = \"{}\"\nsend_reasoning = {sends}\n\
+             [[model]]\nid = \"{name}-m\"\nprovider = \"{name}\"\ncontext_window = 2000\n", upstream.base_url());
+        let database = Database::create(kind).await;
+        let path = database.dir().join("pollen.toml");
+        std::fs::write(&path, table("wants", true) + &table("not", false)).unwrap();
+        let settings = [("default_provider", "auto")];
+        let app = TestApp::start_with_file_and(database, upstream, &path, &settings).await;
+        for (model, is_cut) in [("wants-m", true), ("not-m", false)] {
+            let chat = app.post("/chat/create", &json!({"model": model})).await.expect(201).json();
+            let chat = chat["uuid"].as_str().unwrap();
+            for n in 0..6 {
+                app.ask_in(chat, &n.to_string()).await;
+            }
+            let last = app.messages(chat).await.pop().unwrap();
+            assert_eq!(last["left_out"].as_u64().unwrap() > 0, is_cut, "{model}: {last}");
+        }
+        app.stop().await;
+    }
+
     async fn a_call_of_a_tool_that_nobody_offered_is_explained(kind: Kind) {
         let call = json!({"choices": [{"delta": {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "search", "arguments": "{}"}}]}}]});
         let script = Script::stream().raw(format!("data: {call}\n\n")).raw(finish("tool_calls"));

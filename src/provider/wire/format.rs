@@ -12,6 +12,11 @@ use crate::provider::{Call, Capabilities, Event, ListedModel};
 pub(in crate::provider) trait Format: Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
+    /// See `Provider::sends_reasoning`.
+    fn sends_reasoning(&self) -> bool {
+        false
+    }
+
     /// See `Provider::reserves_window`.
     fn reserves_window(&self) -> bool {
         false

@@ -89,6 +89,10 @@ impl Provider for Remote {
         self.server.format.capabilities()
     }
 
+    fn sends_reasoning(&self) -> bool {
+        self.server.format.sends_reasoning()
+    }
+
     fn reserves_window(&self) -> bool {
         self.server.format.reserves_window()
     }
