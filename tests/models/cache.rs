@@ -22,6 +22,19 @@ async fn start(kind: Kind, upstream: Upstream, more: &str) -> TestApp {
     TestApp::start_with_file(database, upstream, &path).await
 }
 
+/// So many ask the same, each once the one before is shown half of the answer.
+async fn half_shown(app: &TestApp, count: usize) -> Vec<String> {
+    let mut answers = Vec::new();
+    for _ in 0..count {
+        let chat = app.create_chat().await;
+        let message = app.send(&chat, "one").await;
+        let answer = app.answer_to(&chat, &message).await;
+        app.read_until(&answer, "half ").await;
+        answers.push(answer);
+    }
+    answers
+}
+
 on_both_databases! {
     async fn the_same_question_is_answered_once_and_marked(kind: Kind) {
         let app = start(kind, Upstream::echo().await, "").await;
@@ -189,14 +202,7 @@ on_both_databases! {
         let half = |gate| Script::stream().say(["half "]).wait(gate).say(["whole"]).finish();
         let scripts = [half(&never), half(&gate), half(&gate)];
         let app = start(kind, Upstream::scripted(scripts).await, "").await;
-        let mut answers = Vec::new();
-        for _ in 0..3 {
-            let chat = app.create_chat().await;
-            let message = app.send(&chat, "one").await;
-            let answer = app.answer_to(&chat, &message).await;
-            app.read_until(&answer, "half ").await;
-            answers.push(answer);
-        }
+        let answers = half_shown(&app, 3).await;
         app.post_bare(&format!("/chat/message/{}/cancel", answers[0])).await.expect(200);
         eventually("each of the other two asks", async || {
             (app.upstream.received().len() == 3).then_some(())
@@ -241,14 +247,7 @@ on_both_databases! {
         let gate = CancellationToken::new();
         let script = Script::stream().say(["half "]).wait(&gate).say(["whole"]).finish();
         let app = start(kind, Upstream::start(move |_| script.clone()).await, "").await;
-        let mut answers = Vec::new();
-        for _ in 0..2 {
-            let chat = app.create_chat().await;
-            let message = app.send(&chat, "one").await;
-            let answer = app.answer_to(&chat, &message).await;
-            app.read_until(&answer, "half ").await;
-            answers.push(answer);
-        }
+        let answers = half_shown(&app, 2).await;
         app.post_bare(&format!("/chat/message/{}/cancel", answers[1])).await.expect(200);
         let told = app.message(&answers[1]).await;
         assert_eq!((&told["status"], &told["cached"]), (&json!("cancelled"), &json!(false)));
@@ -267,14 +266,7 @@ on_both_databases! {
         let held = gate.clone();
         let upstream = Upstream::start(move |_| Script::stream().say(["half "]).wait(&held).say(["whole"]).finish()).await;
         let app = start(kind, upstream, "").await;
-        let mut answers = Vec::new();
-        for _ in 0..2 {
-            let chat = app.create_chat().await;
-            let message = app.send(&chat, "one").await;
-            let answer = app.answer_to(&chat, &message).await;
-            app.read_until(&answer, "half ").await;
-            answers.push(answer);
-        }
+        let answers = half_shown(&app, 2).await;
         gate.cancel();
         for answer in answers {
             assert_eq!(app.read(&answer).await.text, "half whole");

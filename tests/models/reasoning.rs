@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::support::database::Kind;
 use crate::support::upstream::{delta, finish};
 use crate::support::{Database, Script, TestApp, Upstream};
 
@@ -14,6 +15,22 @@ fn thought(text: &str) -> String {
 async fn poll(app: &TestApp, answer: &str, text: u64, reasoning: u64) -> Value {
     let path = format!("/chat/message/{answer}/tokens/{text}?reasoning={reasoning}");
     app.get(&path).await.expect(200).json()
+}
+
+/// The model `wants-m`, whose provider is sent its thoughts, and `not-m`, whose is not.
+async fn wants_and_not(kind: Kind, upstream: Upstream, more: &str) -> TestApp {
+    let url = upstream.base_url();
+    let table = |name: &str, sends: bool| {
+        format!(
+            "[[provider]]\nname = \"{name}\"\nkind = \"openai\"\nbase_url = \"{url}\"\nsend_reasoning = {sends}\n\
+             [[model]]\nid = \"{name}-m\"\nprovider = \"{name}\"\n{more}"
+        )
+    };
+    let database = Database::create(kind).await;
+    let path = database.dir().join("pollen.toml");
+    std::fs::write(&path, table("wants", true) + &table("not", false)).unwrap();
+    let settings = [("default_provider", "auto")];
+    TestApp::start_with_file_and(database, upstream, &path, &settings).await
 }
 
 on_both_databases! {
@@ -89,14 +106,7 @@ on_both_databases! {
         let upstream = Upstream::start(|_| {
             Script::stream().raw(thought("Hm, é.")).raw(delta("Yes")).raw(finish("stop"))
         }).await;
-        let table = |name: &str, sends: bool| format!(
-            "[[provider]]\nname = \"{name}\"\nkind = \"openai\"\nbase_url = \"{}\"\nsend_reasoning = {sends}\n\
-             [[model]]\nid = \"{name}-m\"\nprovider = \"{name}\"\n", upstream.base_url());
-        let database = Database::create(kind).await;
-        let path = database.dir().join("pollen.toml");
-        std::fs::write(&path, table("wants", true) + &table("not", false)).unwrap();
-        let settings = [("default_provider", "auto")];
-        let app = TestApp::start_with_file_and(database, upstream, &path, &settings).await;
+        let app = wants_and_not(kind, upstream, "").await;
         let (chat, ..) = app.ask("one").await;
         let mut last = Value::Null;
         for model in ["wants-m", "not-m"] {
@@ -120,14 +130,7 @@ on_both_databases! {
         let upstream = Upstream::start(move |_| {
             Script::stream().raw(thought(&long)).raw(delta("Yes")).raw(finish("stop"))
         }).await;
-        let table = |name: &str, sends: bool| format!(
-            "[[provider]]\nname = \"{name}\"\nkind = \"openai\"\nbase_url = \"{}\"\nsend_reasoning = {sends}\n\
-             [[model]]\nid = \"{name}-m\"\nprovider = \"{name}\"\ncontext_window = 2000\n", upstream.base_url());
-        let database = Database::create(kind).await;
-        let path = database.dir().join("pollen.toml");
-        std::fs::write(&path, table("wants", true) + &table("not", false)).unwrap();
-        let settings = [("default_provider", "auto")];
-        let app = TestApp::start_with_file_and(database, upstream, &path, &settings).await;
+        let app = wants_and_not(kind, upstream, "context_window = 2000\n").await;
         for (model, is_cut) in [("wants-m", true), ("not-m", false)] {
             let chat = app.post("/chat/create", &json!({"model": model})).await.expect(201).json();
             let chat = chat["uuid"].as_str().unwrap();
