@@ -288,6 +288,7 @@ fn chat_settings(config: &Config) -> ChatSettings {
             BusyChoice::Rollback => OnBusy::Rollback,
         },
         idempotency_ttl: Duration::from_millis(config.limits.idempotency_ttl_ms),
+        undo: Duration::from_millis(config.limits.undo_ms),
         attempts: AttemptSettings {
             max_attempts: config.worker.max_attempts,
             deadline: Duration::from_millis(config.worker.deadline_ms),

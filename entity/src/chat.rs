@@ -60,6 +60,9 @@ pub struct Model {
     pub revision: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// Set when the chat was deleted: to everybody it is gone, but for a while it can be brought back.
+    #[serde(default)]
+    pub deleted_at: Option<Timestamp>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

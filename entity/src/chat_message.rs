@@ -27,6 +27,15 @@ pub enum Status {
     Cancelled,
 }
 
+/// What a user thinks of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
+#[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum Reaction {
+    Like,
+    Dislike,
+}
+
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel, Serialize, Deserialize)]
 #[sea_orm(table_name = "chat_message")]
@@ -64,6 +73,13 @@ pub struct Model {
     pub error_code: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub error_message: Option<String>,
+    /// What the user thinks of the text.
+    #[serde(default)]
+    pub reaction: Option<Reaction>,
+    /// Why they think so, in their words.
+    #[sea_orm(column_type = "Text", nullable)]
+    #[serde(default)]
+    pub reaction_comment: Option<String>,
     pub created_at: Timestamp,
     pub completed_at: Option<Timestamp>,
     /// Set on a tombstone: no text any more, but still a valid cursor.

@@ -5,7 +5,7 @@
 
 use sea_orm::entity::prelude::*;
 
-use crate::chat_message::Status;
+use crate::chat_message::{Reaction, Status};
 use crate::{MessageId, Origin, RequestId, Timestamp};
 
 #[sea_orm::model]
@@ -30,6 +30,11 @@ pub struct Model {
     pub error_code: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub error_message: Option<String>,
+    /// What the user thinks of the text.
+    pub reaction: Option<Reaction>,
+    /// Why they think so, in their words.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub reaction_comment: Option<String>,
     pub completed_at: Option<Timestamp>,
 }
 

@@ -6,6 +6,7 @@ pub use sea_orm_migration::prelude::*;
 mod m20261121_000001_chats;
 mod m20261121_000002_reliability;
 mod m20261121_000003_models;
+mod m20261121_000004_page;
 
 pub struct Migrator;
 
@@ -16,6 +17,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000001_chats::Migration),
             Box::new(m20261121_000002_reliability::Migration),
             Box::new(m20261121_000003_models::Migration),
+            Box::new(m20261121_000004_page::Migration),
         ]
     }
 }

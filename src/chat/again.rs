@@ -147,6 +147,7 @@ impl Chats {
             versions: answer.versions + 1,
             request_id: Some(request),
             error: None,
+            reaction: None,
             completed_at: None,
             revision: chat.revision,
         };

@@ -174,6 +174,8 @@ pub(super) fn finished_message(chat: &Chat, role: Role, text: &str, now: Timesta
         versions: 1,
         error_code: None,
         error_message: None,
+        reaction: None,
+        reaction_comment: None,
         created_at: now,
         completed_at: Some(now),
         deleted_at: None,

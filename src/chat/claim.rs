@@ -121,6 +121,8 @@ async fn begin(
         versions: 1,
         error_code: None,
         error_message: None,
+        reaction: None,
+        reaction_comment: None,
         created_at: now,
         completed_at: None,
         deleted_at: None,

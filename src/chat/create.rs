@@ -87,7 +87,7 @@ impl Chats {
             .map(|name| self.known_model(owner, name))
             .transpose()?;
         let parameters = new.parameters.filter(|some| *some != Parameters::default());
-        let now = self.clock.now();
+        let (now, is_chosen) = (self.clock.now(), new.id.is_some());
         let chat = &Chat {
             id: new.id.unwrap_or_else(ChatId::generate),
             owner_id: owner,
@@ -103,6 +103,7 @@ impl Chats {
             revision: 1,
             created_at: now,
             updated_at: now,
+            deleted_at: None,
         };
         let otherwise = &Otherwise {
             cache_use: new.cache_use,
@@ -111,6 +112,10 @@ impl Chats {
         let first = &first;
         let created = self
             .once(once, |tx| async move {
+                if is_chosen {
+                    // One that was deleted leaves its UUID to its owner.
+                    tx.erase_deleted_chat(owner, chat.id).await?;
+                }
                 if !tx.insert_chat(chat.clone()).await? {
                     return self
                         .existing(&tx, chat, first.as_ref(), otherwise, allowance)

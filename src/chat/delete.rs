@@ -1,7 +1,7 @@
 //! Deleting a chat, and deleting a message.
 
 use entity::chat_message::Model as Message;
-use entity::llm_request::{self, Model as Request};
+use entity::llm_request::Model as Request;
 use entity::{MessageId, OwnerId};
 
 use super::end::{Cut, End};
@@ -26,30 +26,29 @@ pub enum DeleteMessageError {
 }
 
 impl Chats {
-    /// Deletes the chat with all that is in it. An answer that runs in it is ended first: what it
-    /// used is not forgotten.
+    /// Deletes the chat with all that is in it. For a while it can be brought back; to everybody
+    /// else it is gone at once. What runs in it is ended first, for what it used is not forgotten,
+    /// and what waits is taken back.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn delete_chat(&self, chat: OwnedChat) -> Result<(), DeleteChatError> {
         let chat = &chat;
         for _ in 0..MAX_STALE {
-            let mut active = self.store.active_requests(chat.id()).await?;
-            active.retain(|request| request.started_at.is_some());
-            let cut = match active.into_iter().next() {
-                Some(request) => Some(self.cut(request).await?),
-                None => None,
-            };
-            let cut_here = cut.as_ref();
+            let mut cuts = Vec::new();
+            for request in self.store.active_requests(chat.id()).await? {
+                cuts.push(self.cut(request).await?);
+            }
+            let cuts_here = &cuts;
             let deleted = self
                 .store
-                .tx(|tx| async move { self.delete_chat_in(&tx, chat, cut_here).await })
+                .tx(|tx| async move { self.delete_chat_in(&tx, chat, cuts_here).await })
                 .await;
             match deleted {
                 Err(StoreError::Stale) => self.let_others_pass().await,
                 Err(error) => return Err(error.into()),
                 Ok(()) => {
-                    if let Some(cut) = cut {
+                    for cut in cuts {
                         cut.done(self);
                     }
                     return Ok(());
@@ -59,27 +58,36 @@ impl Chats {
         Err(StoreError::Stale.into())
     }
 
+    /// The requests before the chat, as a claim locks them.
     async fn delete_chat_in(
         &self,
         tx: &Tx,
         chat: &OwnedChat,
-        cut: Option<&Cut>,
+        cuts: &[Cut],
     ) -> Result<(), StoreError> {
         let id = chat.id();
         let active = tx.lock_active_requests(id).await?;
-        let started = active.iter().filter(|request| is_running(request));
-        let is_known = |request: &Request| cut.is_some_and(|cut| cut.request.id == request.id);
-        if started.into_iter().any(|request| !is_known(request)) {
-            // Claimed in this moment: what it has used is to be noted too.
+        let is_known = |request: &Request| cuts.iter().any(|cut| cut.request.id == request.id);
+        if !active.iter().all(is_known) {
+            // Sent in this moment.
             return Err(StoreError::Stale);
         }
-        if let Some(cut) = cut {
+        for cut in cuts {
             let ended = self.end_answer(tx, &cut.request, cut.ending(End::Cancelled));
             ended.await?.ok_or(StoreError::Stale)?;
         }
         tx.forget_keys(chat.row().owner_id, id).await?;
-        tx.delete_chat(id).await?;
-        Ok(())
+        if self.settings.undo.is_zero() {
+            tx.erase_chat(id).await?;
+            return Ok(());
+        }
+        tx.mark_deleted(id, self.clock.now()).await?;
+        if tx.active_requests(id).await?.is_empty() {
+            Ok(())
+        } else {
+            // Somebody sent one before the chat's row was ours.
+            Err(StoreError::Stale)
+        }
     }
 
     /// Deletes a message: its text goes, its UUID stays a valid cursor. An answer to it that is
@@ -154,8 +162,4 @@ impl Chats {
         tx.bury_message(&message, chat.revision, now).await?;
         Ok(())
     }
-}
-
-fn is_running(request: &Request) -> bool {
-    request.status == llm_request::Status::Running
 }

@@ -197,6 +197,7 @@ impl Chats {
             versions,
             request_id: Some(request),
             error: None,
+            reaction: None,
             completed_at: None,
             revision: chat.revision,
         };

@@ -27,6 +27,7 @@ mod read;
 mod repair;
 mod replay;
 mod rescue;
+mod restore;
 mod send;
 mod summary;
 mod update;
@@ -66,6 +67,7 @@ pub use poll_messages::{MESSAGES_PER_PAGE, MessagesError, MessagesPoll};
 pub use poll_tokens::{Cursors, TokensError, TokensPoll};
 pub use read::{MessageError, MessageRead};
 pub use rescue::Abandoned;
+pub use restore::RestoreError;
 pub use send::{NewMessage, SendError, Sent};
 pub use update::{ChatUpdate, UpdateError};
 pub use usage::{UsageError, UsageReport, UsageRow};
@@ -118,6 +120,8 @@ pub struct ChatSettings {
     pub on_busy: OnBusy,
     /// How long an idempotency key is remembered.
     pub idempotency_ttl: Duration,
+    /// How long a deleted chat can be brought back; zero: it cannot.
+    pub undo: Duration,
     pub attempts: AttemptSettings,
     /// Personas, in the order in which they are shown.
     pub agents: Vec<Agent>,

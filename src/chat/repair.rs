@@ -44,6 +44,7 @@ impl Chats {
                 "repaired rows whose states disagreed"
             );
         }
+        self.erase_deleted(now).await?;
         self.store
             .tx(|tx| async move {
                 tx.purge_finished_ledgers().await?;
@@ -81,6 +82,7 @@ impl Chats {
                     versions: message.versions,
                     request_id: message.request_id,
                     error: Some((failure.code.clone(), failure.message.clone())),
+                    reaction: None,
                     completed_at: Some(now),
                     revision: chat.revision,
                 };

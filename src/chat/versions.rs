@@ -160,6 +160,9 @@ impl Chats {
             error: chosen
                 .error_code
                 .map(|code| (code, chosen.error_message.unwrap_or_default())),
+            reaction: chosen
+                .reaction
+                .map(|reaction| (reaction, chosen.reaction_comment)),
             completed_at: chosen.completed_at,
             revision,
         };

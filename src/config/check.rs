@@ -287,6 +287,7 @@ fn bounds(config: &Config) -> Vec<(&'static str, u64, u64, u64)> {
             1_000,
             MONTH_MS,
         ),
+        ("limits.undo_ms", limits.undo_ms, 0, MONTH_MS),
         ("worker.max_running", size(worker.max_running), 1, 1_000_000),
         ("worker.lease_ms", worker.lease_ms, 300, HOUR_MS),
         (

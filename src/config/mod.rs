@@ -275,6 +275,8 @@ pub struct LimitsConfig {
     pub body_timeout_ms: u64,
     /// How long an `Idempotency-Key` is remembered.
     pub idempotency_ttl_ms: u64,
+    /// How long a deleted chat can be brought back before it is erased. 0: it is erased at once.
+    pub undo_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

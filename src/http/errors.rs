@@ -5,7 +5,7 @@ use super::problem::{Kind, Problem};
 use crate::chat::{
     AccessError, AgainError, AgentError, AllowanceError, CancelError, CreateError, DeleteChatError,
     DeleteMessageError, EditError, ExportError, ListError, MessageError, MessagesError, ModelError,
-    OnceError, SelectError, SendError, TokensError, UpdateError, UsageError,
+    OnceError, RestoreError, SelectError, SendError, TokensError, UpdateError, UsageError,
 };
 use crate::model::allowance::Measure;
 use crate::model::text::TextError;
@@ -211,6 +211,16 @@ impl From<DeleteChatError> for Problem {
     fn from(error: DeleteChatError) -> Self {
         match error {
             DeleteChatError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RestoreError> for Problem {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::NotFound => Self::bare(Kind::ChatNotFound),
+            RestoreError::Once(error) => error.into(),
+            RestoreError::Store(error) => error.into(),
         }
     }
 }

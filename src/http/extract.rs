@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use entity::llm_request::CacheUse;
-use entity::{MessageId, OwnerId};
+use entity::{ChatId, MessageId, OwnerId};
 use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -133,7 +133,19 @@ impl FromRequestParts<AppState> for OwnedChat {
         let Caller(owner) = Caller::from_request_parts(parts, state).await?;
         let uuid = path_uuid(parts, state, "uuid").await?;
         let chats: &Arc<Chats> = &state.chats;
-        Ok(chats.own(owner, entity::ChatId(uuid)).await?)
+        Ok(chats.own(owner, ChatId(uuid)).await?)
+    }
+}
+
+/// The path's `{uuid}` as the id of a chat that is not there, but may have been.
+#[derive(Clone, Copy, Debug)]
+pub struct DeletedChatPath(pub ChatId);
+
+impl<S: Send + Sync> FromRequestParts<S> for DeletedChatPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(ChatId(path_uuid(parts, state, "uuid").await?)))
     }
 }
 

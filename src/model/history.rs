@@ -112,6 +112,8 @@ mod tests {
             versions: 1,
             error_code: None,
             error_message: None,
+            reaction: None,
+            reaction_comment: None,
             created_at: Timestamp(0),
             completed_at: None,
             deleted_at: None,

@@ -1,13 +1,13 @@
-//! Rows of `chat`.
+//! Rows of `chat`. Those that were deleted count as gone: `deletion.rs` alone still finds them.
 
 use std::collections::HashMap;
 
 use entity::chat::{ActiveModel, Column, Entity, Model, OnBusy, Status};
-use entity::{ChatId, OwnerId, Parameters, Timestamp, chat_message, llm_request};
+use entity::{ChatId, OwnerId, Parameters, Timestamp, chat_message};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect, Statement, sea_query::Expr,
+    QueryOrder, QuerySelect, Select, Statement, sea_query::Expr,
 };
 
 use super::{Store, StoreError, Tx};
@@ -65,7 +65,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn chat(&self, owner: OwnerId, id: ChatId) -> Result<Option<Model>, StoreError> {
-        Ok(Entity::find_by_id(id)
+        Ok(present(id)
             .filter(Column::OwnerId.eq(owner))
             .one(self.reader())
             .await?)
@@ -76,7 +76,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn chat_of(&self, id: ChatId) -> Result<Option<Model>, StoreError> {
-        Ok(Entity::find_by_id(id).one(self.reader()).await?)
+        Ok(present(id).one(self.reader()).await?)
     }
 
     /// Up to `limit` of the owner's chats, the one last changed first, after the chat that stands
@@ -90,7 +90,9 @@ impl Store {
         after: Option<(Timestamp, ChatId)>,
         limit: u64,
     ) -> Result<Vec<Model>, StoreError> {
-        let mut query = Entity::find().filter(Column::OwnerId.eq(owner));
+        let mut query = Entity::find()
+            .filter(Column::OwnerId.eq(owner))
+            .filter(Column::DeletedAt.is_null());
         if let Some((changed, id)) = after {
             query = query.filter(
                 Condition::any()
@@ -120,6 +122,7 @@ impl Store {
             .columns([Column::Id, Column::Title])
             .filter(Column::Id.is_in(chats.iter().copied()))
             .filter(Column::OwnerId.eq(owner))
+            .filter(Column::DeletedAt.is_null())
             .into_tuple()
             .all(self.reader())
             .await?;
@@ -172,7 +175,7 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn chat(&self, id: ChatId) -> Result<Option<Model>, StoreError> {
-        Ok(Entity::find_by_id(id).one(self.connection()).await?)
+        Ok(present(id).one(self.connection()).await?)
     }
 
     /// The chat, which nobody else changes until this transaction ends.
@@ -180,10 +183,7 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn lock_chat(&self, id: ChatId) -> Result<Option<Model>, StoreError> {
-        Ok(Entity::find_by_id(id)
-            .lock_exclusive()
-            .one(self.connection())
-            .await?)
+        Ok(present(id).lock_exclusive().one(self.connection()).await?)
     }
 
     /// Locks the chat's row, takes sequence numbers for new messages, raises the revision and
@@ -204,7 +204,8 @@ impl Tx {
             )
             .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
             .col_expr(Column::UpdatedAt, Expr::value(advance.now))
-            .filter(Column::Id.eq(id));
+            .filter(Column::Id.eq(id))
+            .filter(Column::DeletedAt.is_null());
         if let Some(status) = advance.status {
             update = update.col_expr(Column::Status, Expr::value(status));
         }
@@ -275,18 +276,9 @@ impl Tx {
             .await?;
         Ok(())
     }
+}
 
-    /// Deletes the chat with its messages and requests. Whether it was there.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn delete_chat(&self, id: ChatId) -> Result<bool, StoreError> {
-        // The requests before the chat, as a claim and a finish lock them.
-        llm_request::Entity::delete_many()
-            .filter(llm_request::Column::ChatId.eq(id))
-            .exec(self.connection())
-            .await?;
-        let deleted = Entity::delete_by_id(id).exec(self.connection()).await?;
-        Ok(deleted.rows_affected == 1)
-    }
+/// The chat, unless it was deleted.
+fn present(id: ChatId) -> Select<Entity> {
+    Entity::find_by_id(id).filter(Column::DeletedAt.is_null())
 }

@@ -1,6 +1,6 @@
 //! Rows of `chat_message`.
 
-use entity::chat_message::{Column, Entity, Model, Role, Status};
+use entity::chat_message::{Column, Entity, Model, Reaction, Role, Status};
 use entity::{
     ChatId, MessageId, Origin, OwnerId, RequestId, Timestamp, chat, llm_request, message_version,
 };
@@ -45,6 +45,8 @@ pub struct Rewrite {
     pub versions: i64,
     pub request_id: Option<RequestId>,
     pub error: Option<(String, String)>,
+    /// What the user thinks of this text, and why.
+    pub reaction: Option<(Reaction, Option<String>)>,
     pub completed_at: Option<Timestamp>,
     /// The chat's revision that the change is part of.
     pub revision: i64,
@@ -75,6 +77,7 @@ impl Store {
             .column(chat::Column::Id)
             .from(chat::Entity)
             .and_where(chat::Column::OwnerId.eq(owner))
+            .and_where(chat::Column::DeletedAt.is_null())
             .to_owned();
         Ok(Entity::find_by_id(id)
             .filter(Column::DeletedAt.is_null())
@@ -84,7 +87,7 @@ impl Store {
             .await?)
     }
 
-    /// The message, whoever holds it, if it is not deleted.
+    /// The message, whoever holds it, if neither it nor its chat is deleted.
     ///
     /// # Errors
     /// If the database fails.
@@ -93,6 +96,10 @@ impl Store {
             .column(chat::Column::OwnerId)
             .from(chat::Entity)
             .and_where(Expr::col((chat::Entity, chat::Column::Id)).equals((Entity, Column::ChatId)))
+            .to_owned();
+        let is_in_chat = owner
+            .clone()
+            .and_where(chat::Column::DeletedAt.is_null())
             .to_owned();
         let attempt = Query::select()
             .column(llm_request::Column::Attempt)
@@ -105,6 +112,7 @@ impl Store {
         Ok(Entity::find_by_id(id)
             .filter(Column::DeletedAt.is_null())
             .filter(Column::Role.ne(Role::System))
+            .filter(Expr::exists(is_in_chat))
             .expr_as(owner, "owner_id")
             .expr_as(attempt, "attempt")
             .into_model()
@@ -353,6 +361,7 @@ impl Tx {
     ) -> Result<bool, StoreError> {
         self.forget_summary(before).await?;
         let (code, message) = rewrite.error.unzip();
+        let (reaction, comment) = rewrite.reaction.unzip();
         let updated = Entity::update_many()
             .col_expr(Column::Status, Expr::value(rewrite.status))
             .col_expr(Column::Content, Expr::value(rewrite.content))
@@ -364,6 +373,8 @@ impl Tx {
             .col_expr(Column::RequestId, Expr::value(rewrite.request_id))
             .col_expr(Column::ErrorCode, Expr::value(code))
             .col_expr(Column::ErrorMessage, Expr::value(message))
+            .col_expr(Column::Reaction, Expr::value(reaction))
+            .col_expr(Column::ReactionComment, Expr::value(comment.flatten()))
             .col_expr(Column::CompletedAt, Expr::value(rewrite.completed_at))
             .col_expr(Column::Revision, Expr::value(rewrite.revision))
             .filter(Column::Id.eq(before.id))
@@ -374,6 +385,27 @@ impl Tx {
             .exec(self.connection())
             .await?;
         Ok(updated.rows_affected == 1)
+    }
+
+    /// Notes what the user thinks of the message, and why; none takes it back.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn set_reaction(
+        &self,
+        id: MessageId,
+        reaction: Option<(Reaction, Option<String>)>,
+        revision: i64,
+    ) -> Result<(), StoreError> {
+        let (reaction, comment) = reaction.unzip();
+        Entity::update_many()
+            .col_expr(Column::Reaction, Expr::value(reaction))
+            .col_expr(Column::ReactionComment, Expr::value(comment.flatten()))
+            .col_expr(Column::Revision, Expr::value(revision))
+            .filter(Column::Id.eq(id))
+            .exec(self.connection())
+            .await?;
+        Ok(())
     }
 
     /// Whether one of these messages has changed since the chat had this revision.
@@ -451,6 +483,8 @@ impl Tx {
             .col_expr(Column::Reasoning, Expr::value(""))
             .col_expr(Column::ErrorCode, Expr::value(Option::<String>::None))
             .col_expr(Column::ErrorMessage, Expr::value(Option::<String>::None))
+            .col_expr(Column::Reaction, Expr::value(Option::<Reaction>::None))
+            .col_expr(Column::ReactionComment, Expr::value(Option::<String>::None))
             .col_expr(Column::DeletedAt, Expr::value(now))
             .col_expr(Column::Revision, Expr::value(revision))
             .filter(Column::Id.eq(message.id))

@@ -5,6 +5,7 @@
 
 mod attempts;
 mod chats;
+mod deletion;
 mod dialect;
 mod error;
 mod keys;

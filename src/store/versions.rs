@@ -39,10 +39,13 @@ impl Tx {
             request_id: message.request_id,
             error_code: message.error_code.clone(),
             error_message: message.error_message.clone(),
+            reaction: message.reaction,
+            reaction_comment: message.reaction_comment.clone(),
             completed_at: message.completed_at,
         };
+        // Kept before, it has the same text; but the user may have changed their mind about it.
         let is_there = OnConflict::columns([Column::MessageId, Column::Number])
-            .do_nothing()
+            .update_columns([Column::Reaction, Column::ReactionComment])
             .to_owned();
         Entity::insert(version.into_active_model())
             .on_conflict(is_there)

@@ -13,4 +13,5 @@ mod html;
 mod idempotency;
 mod message;
 mod on_busy;
+mod restore;
 mod usage;

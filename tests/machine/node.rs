@@ -266,6 +266,7 @@ fn settings_of(replaces_broken: bool) -> ChatSettings {
         message_bytes: 1_000,
         on_busy: OnBusy::Enqueue,
         idempotency_ttl: PATIENCE,
+        undo: PATIENCE,
         attempts: AttemptSettings {
             max_attempts: u32::try_from(MAX_ATTEMPTS).unwrap(),
             deadline: Duration::from_hours(24),

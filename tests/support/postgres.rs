@@ -28,7 +28,7 @@ start() {
   echo ready
 }
 stop() { "$bin/pg_ctl" -D "$dir/data" -w -m immediate stop >/dev/null 2>&1 || true; }
-"$bin/initdb" -D "$dir/data" -U postgres -A trust --no-sync >"$dir/log" 2>&1 || { cat "$dir/log"; exit 1; }
+"$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --no-sync >"$dir/log" 2>&1 || { cat "$dir/log"; exit 1; }
 start
 while read -r command; do
   case $command in

@@ -71,7 +71,7 @@ struct ExportParams {
 /// A POST that says all in its path.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(super) struct Nothing {}
 
 async fn create(
     State(app): State<AppState>,
@@ -196,7 +196,11 @@ async fn set_agent(
 }
 
 /// A chat as it is now.
-async fn changed_reply(app: &AppState, form: Form, changed: Chat) -> Result<Response, Problem> {
+pub(super) async fn changed_reply(
+    app: &AppState,
+    form: Form,
+    changed: Chat,
+) -> Result<Response, Problem> {
     match form {
         Form::Json => {
             let view = ChatView::new(changed, &app.chats.defaults());

@@ -10,6 +10,7 @@ mod messages;
 mod metrics;
 mod models;
 mod problems;
+mod restore;
 mod usage;
 
 use axum::Router;
@@ -21,6 +22,7 @@ pub(super) fn router() -> Router<AppState> {
         .merge(home::router())
         .merge(list::router())
         .merge(chat::router())
+        .merge(restore::router())
         .merge(messages::router())
         .merge(message::router())
         .merge(models::router())
