@@ -5,7 +5,8 @@ use super::problem::{Kind, Problem};
 use crate::chat::{
     AccessError, AgainError, AgentError, AllowanceError, CancelError, CreateError, DeleteChatError,
     DeleteMessageError, EditError, ExportError, ListError, MessageError, MessagesError, ModelError,
-    OnceError, RestoreError, SelectError, SendError, TokensError, UpdateError, UsageError,
+    OnceError, ReactError, RestoreError, SelectError, SendError, TokensError, UpdateError,
+    UsageError,
 };
 use crate::model::allowance::Measure;
 use crate::model::text::TextError;
@@ -163,6 +164,19 @@ impl From<SelectError> for Problem {
             error @ SelectError::NotAnAnswer => Self::new(Kind::WrongState, error.to_string()),
             SelectError::Once(error) => error.into(),
             SelectError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReactError> for Problem {
+    fn from(error: ReactError) -> Self {
+        match error {
+            ReactError::NotFound => Self::bare(Kind::MessageNotFound),
+            ReactError::StillWritten => Self::bare(Kind::StillWritten),
+            error @ ReactError::NotAnAnswer => Self::new(Kind::WrongState, error.to_string()),
+            ReactError::Text(error) => error.into(),
+            ReactError::Once(error) => error.into(),
+            ReactError::Store(error) => error.into(),
         }
     }
 }

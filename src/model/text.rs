@@ -9,6 +9,7 @@ const TITLE_CHARS: usize = 200;
 const DERIVED_TITLE_CHARS: usize = 60;
 const AGENT_CHARS: usize = 64;
 const MODEL_CHARS: usize = 200;
+const COMMENT_CHARS: usize = 2_000;
 
 /// Why a text is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -180,6 +181,37 @@ impl ModelName {
     }
 }
 
+/// Why a user likes an answer, or does not: never blank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comment(String);
+
+impl Comment {
+    /// None if the text is blank.
+    ///
+    /// # Errors
+    /// If the text is longer than 2,000 characters, or holds U+0000.
+    pub fn parse(text: &str) -> Result<Option<Self>, TextError> {
+        let field = "comment";
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        refuse_nul(field, text)?;
+        if text.chars().count() > COMMENT_CHARS {
+            return Err(TextError::Shape {
+                field,
+                rule: "must be 2000 characters long at most",
+            });
+        }
+        Ok(Some(Self(text.to_owned())))
+    }
+
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
 fn refuse_nul(field: &'static str, text: &str) -> Result<(), TextError> {
     if text.contains(NUL) {
         return Err(TextError::Nul { field });
@@ -229,6 +261,16 @@ mod tests {
         assert_eq!(text.derive_title().into_string(), "Hello there");
         let text = MessageText::parse("a\tb\u{1b}c".to_owned(), 100).unwrap();
         assert_eq!(text.derive_title().into_string(), "a b c");
+    }
+
+    #[test]
+    fn a_blank_comment_is_none_and_a_long_one_is_refused() {
+        assert_eq!(Comment::parse(" \n"), Ok(None));
+        let text = Comment::parse(" Why? ").unwrap().map(Comment::into_string);
+        assert_eq!(text.as_deref(), Some("Why?"));
+        assert!(Comment::parse(&"é".repeat(2_000)).is_ok());
+        assert!(Comment::parse(&"é".repeat(2_001)).is_err());
+        assert!(Comment::parse("a\0").is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ on_both_databases! {
         let sent = answer.json();
         let uuid = sent["message"]["uuid"].as_str().unwrap();
         assert_eq!(sent["poll_url"], format!("/chat/{chat}/messages/{uuid}"));
-        masked().bind(|| insta::allow_duplicates! { insta::assert_snapshot!(answer.text, @r#"{"message":{"uuid":"[uuid]","chat_uuid":"[uuid]","reply_to":null,"role":"user","status":"pending","content":"Hello","position":5,"request_uuid":"[uuid]","created_at":"[time]","completed_at":null,"error":null,"truncated":false,"deleted":false,"superseded":false,"version":1,"versions":1,"reasoning":null,"model":null,"finish_reason":null,"cached":false,"left_out":0,"summarised":false},"request_uuid":"[uuid]","poll_url":"/chat/[uuid]/messages/[uuid]","poll_after_ms":300}"#) });
+        masked().bind(|| insta::allow_duplicates! { insta::assert_snapshot!(answer.text, @r#"{"message":{"uuid":"[uuid]","chat_uuid":"[uuid]","reply_to":null,"role":"user","status":"pending","content":"Hello","position":5,"request_uuid":"[uuid]","created_at":"[time]","completed_at":null,"error":null,"truncated":false,"deleted":false,"superseded":false,"version":1,"versions":1,"reasoning":null,"model":null,"finish_reason":null,"cached":false,"left_out":0,"summarised":false,"reaction":null},"request_uuid":"[uuid]","poll_url":"/chat/[uuid]/messages/[uuid]","poll_after_ms":300}"#) });
         gate.cancel();
         app.stop().await;
     }

@@ -13,5 +13,6 @@ mod html;
 mod idempotency;
 mod message;
 mod on_busy;
+mod reaction;
 mod restore;
 mod usage;

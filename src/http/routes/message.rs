@@ -214,7 +214,7 @@ async fn sent_reply(app: &AppState, form: Form, sent: Sent) -> Result<Response, 
 }
 
 /// The message in place of what the page shows of it; without script, the page again.
-async fn message_reply(
+pub(super) async fn message_reply(
     app: &AppState,
     form: Form,
     message: MessageRead,

@@ -10,6 +10,7 @@ mod messages;
 mod metrics;
 mod models;
 mod problems;
+mod reaction;
 mod restore;
 mod usage;
 
@@ -25,6 +26,7 @@ pub(super) fn router() -> Router<AppState> {
         .merge(restore::router())
         .merge(messages::router())
         .merge(message::router())
+        .merge(reaction::router())
         .merge(models::router())
         .merge(assets::router())
         .merge(health::router())

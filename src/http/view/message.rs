@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::markdown;
 use super::poller::Poller;
+use super::reaction::ReactionView;
 use super::tokens::tokens_poller;
 use crate::chat::MessageRead;
 use crate::model::failure::Failure;
@@ -54,6 +55,8 @@ pub struct MessageView {
     pub left_out: u32,
     /// It was sent a summary of them.
     pub summarised: bool,
+    /// What the user thinks of it; null if they have not said.
+    pub reaction: Option<ReactionView>,
 }
 
 /// What a model thought, so far.
@@ -67,6 +70,7 @@ pub struct ReasoningView {
 impl MessageView {
     pub fn new(read: MessageRead) -> Self {
         let row = read.row;
+        let reaction = ReactionView::of(&row);
         let superseded = row.superseded_at.is_some();
         let origin = row.origin.unwrap_or_default();
         let reasoning = (!read.reasoning.is_empty()).then_some(ReasoningView {
@@ -80,6 +84,7 @@ impl MessageView {
             cached: origin.cached,
             left_out: origin.left_out,
             summarised: origin.summarised,
+            reaction,
             uuid: row.id,
             chat_uuid: row.chat_id,
             reply_to: row.reply_to,
@@ -273,6 +278,7 @@ impl MessageCard {
                 cached: false,
                 left_out: 0,
                 summarised: false,
+                reaction: None,
             },
             replaces: false,
             token_hint: 300,

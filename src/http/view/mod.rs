@@ -14,6 +14,7 @@ pub mod messages;
 pub mod models;
 pub mod poller;
 pub mod problem;
+pub mod reaction;
 pub mod tokens;
 pub mod usage;
 pub mod versions;
