@@ -8,7 +8,7 @@ use entity::chat_message::Status;
 use entity::{ChatId, OwnerId, Timestamp};
 
 use super::Chats;
-use crate::model::text::head;
+use crate::model::text::{head, plain_words};
 use crate::store::{Preview, StoreError};
 
 /// Chats on a page when nobody says, and at most.
@@ -103,10 +103,10 @@ fn preview(last: Option<Preview>) -> String {
     let Some(last) = last else {
         return String::new();
     };
-    let words: Vec<&str> = last.head.split_whitespace().collect();
+    let words = plain_words(&last.head);
     match (words.is_empty(), last.status) {
         (true, Status::Pending) => "…".to_owned(),
         (true, Status::Failed) => "no answer".to_owned(),
-        _ => head(&words.join(" "), PREVIEW_CHARS).into_owned(),
+        _ => head(&words, PREVIEW_CHARS).into_owned(),
     }
 }

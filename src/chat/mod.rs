@@ -3,6 +3,7 @@
 //! Who may do it is proved by the values that a use case takes ([`OwnedChat`]); when it happens
 //! is decided by the rooms above.
 
+mod about;
 mod access;
 mod again;
 mod agents;
@@ -29,6 +30,7 @@ mod repair;
 mod replay;
 mod rescue;
 mod restore;
+mod search;
 mod send;
 mod summary;
 mod update;
@@ -51,6 +53,7 @@ use crate::model::clock::Clock;
 use crate::provider::Catalogue;
 use crate::store::Store;
 
+pub use about::{About, AboutError, AboutSpent};
 pub use access::{AccessError, OwnedChat};
 pub use again::{Again, AgainError, Otherwise};
 pub use agents::AgentError;
@@ -70,6 +73,7 @@ pub use react::{NewReaction, ReactError};
 pub use read::{MessageError, MessageRead};
 pub use rescue::Abandoned;
 pub use restore::RestoreError;
+pub use search::{FoundChat, SearchError};
 pub use send::{NewMessage, SendError, Sent};
 pub use update::{ChatUpdate, UpdateError};
 pub use usage::{UsageError, UsageReport, UsageRow};

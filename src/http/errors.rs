@@ -3,10 +3,10 @@
 
 use super::problem::{Kind, Problem};
 use crate::chat::{
-    AccessError, AgainError, AgentError, AllowanceError, CancelError, CreateError, DeleteChatError,
-    DeleteMessageError, EditError, ExportError, ListError, MessageError, MessagesError, ModelError,
-    OnceError, ReactError, RestoreError, SelectError, SendError, TokensError, UpdateError,
-    UsageError,
+    AboutError, AccessError, AgainError, AgentError, AllowanceError, CancelError, CreateError,
+    DeleteChatError, DeleteMessageError, EditError, ExportError, ListError, MessageError,
+    MessagesError, ModelError, OnceError, ReactError, RestoreError, SearchError, SelectError,
+    SendError, TokensError, UpdateError, UsageError,
 };
 use crate::model::allowance::Measure;
 use crate::model::text::TextError;
@@ -258,11 +258,29 @@ impl From<ListError> for Problem {
     }
 }
 
+impl From<SearchError> for Problem {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<MessageError> for Problem {
     fn from(error: MessageError) -> Self {
         match error {
             MessageError::NotFound => Self::bare(Kind::MessageNotFound),
             MessageError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AboutError> for Problem {
+    fn from(error: AboutError) -> Self {
+        match error {
+            AboutError::NotFound => Self::bare(Kind::MessageNotFound),
+            error @ AboutError::NotAnAnswer => Self::new(Kind::WrongState, error.to_string()),
+            AboutError::Store(error) => error.into(),
         }
     }
 }

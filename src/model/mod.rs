@@ -11,6 +11,7 @@ pub mod hint;
 pub mod history;
 pub mod parameters;
 pub mod position;
+pub mod search;
 pub mod spec;
 pub mod text;
 pub mod tokens;

@@ -238,6 +238,50 @@ pub fn head(text: &str, chars: usize) -> Cow<'_, str> {
     }
 }
 
+/// Markdown as plain words on one line: without the commonest marks, which say nothing in a preview. It
+/// is no parser: what only looks like a mark goes too.
+#[must_use]
+pub fn plain_words(markdown: &str) -> String {
+    let lines = markdown.lines().map(without_line_marks);
+    let words: Vec<String> = lines
+        .flat_map(str::split_whitespace)
+        .map(|word| word.replace(['*', '`', '|'], ""))
+        .filter(|word| !word.is_empty() && !is_rule(word))
+        .collect();
+    words.join(" ")
+}
+
+/// The line behind the marks of quotations, headings, lists and tasks.
+fn without_line_marks(line: &str) -> &str {
+    let mut line = line.trim_start();
+    loop {
+        let rest = line.trim_start_matches(['>', '#']).trim_start();
+        let rest = without_list_mark(rest);
+        if rest.len() == line.len() {
+            return line;
+        }
+        line = rest;
+    }
+}
+
+fn without_list_mark(line: &str) -> &str {
+    let number = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    let is_numbered = number.len() < line.len();
+    let marks: &[&str] = if is_numbered {
+        &[". ", ") "]
+    } else {
+        &["- ", "* ", "+ ", "[ ] ", "[x] "]
+    };
+    let line_behind = if is_numbered { number } else { line };
+    let behind = marks.iter().find_map(|mark| line_behind.strip_prefix(mark));
+    behind.map_or(line, str::trim_start)
+}
+
+/// Whether it is a line drawn with signs: `---`, or below the head of a table `:--:`.
+fn is_rule(word: &str) -> bool {
+    word.contains("--") && word.chars().all(|c| matches!(c, '-' | ':'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,6 +315,31 @@ mod tests {
         assert!(Comment::parse(&"é".repeat(2_000)).is_ok());
         assert!(Comment::parse(&"é".repeat(2_001)).is_err());
         assert!(Comment::parse("a\0").is_err());
+    }
+
+    #[test]
+    fn a_preview_has_words_and_no_marks() {
+        let cases = [
+            ("# **Tea** or `coffee`?\n\n> Both", "Tea or coffee? Both"),
+            (
+                "1. one\n2) two\n- [x] three\n* four\n+ five",
+                "one two three four five",
+            ),
+            ("| a | b |\n|---|:-:|\n| 1 | 2 |", "a b 1 2"),
+            ("```rust\nlet x = 1;\n```", "rust let x = 1;"),
+            ("> - ## nested", "nested"),
+            (
+                "2026 was 10 - 3, a-b and 1.5",
+                "2026 was 10 - 3, a-b and 1.5",
+            ),
+            ("Text\n\n---\n\nmore -- and 字", "Text more and 字"),
+            ("snake_case stays; C# too", "snake_case stays; C# too"),
+            (" \n ", ""),
+            ("-", "-"),
+        ];
+        for (markdown, words) in cases {
+            assert_eq!(plain_words(markdown), words, "{markdown:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Rows of `llm_attempt`: the usage ledger.
 
 use entity::llm_attempt::{Column, Entity, Model};
-use entity::{OwnerId, Timestamp};
+use entity::{OwnerId, RequestId, Timestamp};
 use sea_orm::{
-    ColumnTrait, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QuerySelect,
-    Statement, Value,
+    ColumnTrait, EntityTrait, FromQueryResult, IntoActiveModel, QueryFilter, QueryOrder,
+    QuerySelect, Statement, Value,
     sea_query::{Expr, OnConflict},
 };
 
@@ -98,6 +98,18 @@ impl Store {
             .one(self.reader())
             .await?;
         Ok(sums.unwrap_or_default())
+    }
+
+    /// The attempts of a request that have ended, in their order.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn attempts_of(&self, request: RequestId) -> Result<Vec<Model>, StoreError> {
+        Ok(Entity::find()
+            .filter(Column::RequestId.eq(request))
+            .order_by_asc(Column::Attempt)
+            .all(self.reader())
+            .await?)
     }
 
     async fn sums(

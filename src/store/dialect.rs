@@ -14,6 +14,7 @@ use sea_orm::{
 use super::error::StoreError;
 use super::lock::FileLock;
 use super::{StoreSettings, run_migrations};
+use crate::model::search::SearchWords;
 
 /// The oldest SQLite without the WAL-reset corruption that releases up to 3.51.2 have.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
@@ -21,6 +22,8 @@ const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 const MIGRATION_LOCK: i64 = 765_536;
 /// The space in which names are locked, apart from the migration's.
 const NAMED_LOCKS: i32 = 765_537;
+/// What separates words in PostgreSQL's index of them.
+const MARKS: &str = r##"!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~"##;
 /// A pooled connection that rested longer than this is pinged before it is used again.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(30);
 /// After this time PostgreSQL ends a connection whose transaction has stopped in its middle.
@@ -165,6 +168,44 @@ impl Dialect {
         }
     }
 
+    /// (chat, sequence) of the messages that have the words of the query `$2`, and of the titles, whose
+    /// sequence is 0.
+    pub fn search_hits(self) -> String {
+        match self {
+            Self::Sqlite => {
+                "SELECT e.chat_id, COALESCE(m.sequence, 0) AS sequence FROM search_text \
+                 JOIN search_entry e ON e.id = search_text.rowid \
+                 LEFT JOIN chat_message m ON m.id = e.message_id WHERE search_text MATCH $2"
+                    .to_owned()
+            }
+            Self::Postgres => format!(
+                "SELECT chat_id, sequence FROM chat_message \
+                   WHERE role <> 'system' AND deleted_at IS NULL AND superseded_at IS NULL \
+                   AND {} @@ to_tsquery('simple', $2) \
+                 UNION ALL \
+                 SELECT id, 0 FROM chat WHERE {} @@ to_tsquery('simple', $2)",
+                postgres_words("content"),
+                postgres_words("title")
+            ),
+        }
+    }
+
+    /// All of the words, each as the beginning of one. They are quoted, and have nothing in them that
+    /// would end a quotation.
+    pub fn search_query(self, words: &SearchWords) -> String {
+        let (quoted, all): (Vec<String>, &str) = match self {
+            Self::Sqlite => {
+                let quote = |word: &str| format!("\"{}\" *", word.replace('"', ""));
+                (words.iter().map(quote).collect(), " AND ")
+            }
+            Self::Postgres => {
+                let quote = |word: &str| format!("'{}':*", word.replace(['\'', '\\'], ""));
+                (words.iter().map(quote).collect(), " & ")
+            }
+        };
+        quoted.join(all)
+    }
+
     /// What a subquery that picks a row to claim ends with.
     pub fn skip_locked(self) -> &'static str {
         match self {
@@ -184,6 +225,13 @@ impl Dialect {
             .test_before_acquire_if_idle_for(PING_AFTER_IDLE);
         options
     }
+}
+
+/// The words of a column, exactly as the migration indexes them.
+fn postgres_words(column: &str) -> String {
+    let spaces = " ".repeat(MARKS.len());
+    let marks = MARKS.replace('\'', "''");
+    format!("to_tsvector('simple', translate(left({column}, 200000), '{marks}', '{spaces}'))")
 }
 
 /// The file that a `sqlite:` URL names, decoded as the driver decodes it.

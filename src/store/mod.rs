@@ -15,6 +15,7 @@ mod messages;
 mod pages;
 mod repairs;
 mod requests;
+mod search;
 mod tx;
 mod versions;
 
@@ -31,6 +32,7 @@ pub use ledger::{Chunk, LedgerTexts};
 pub use messages::{Finish, Rewrite, Watched};
 pub use pages::MessagePage;
 pub use requests::{Claim, Fence, Lease, RequestEnd};
+pub use search::SearchHit;
 pub use tx::Tx;
 
 use dialect::Dialect;

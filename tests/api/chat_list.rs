@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{TestApp, Upstream};
+use crate::support::{Script, TestApp, Upstream};
 
 on_both_databases! {
     async fn the_newest_chat_comes_first_with_what_was_said_last(kind: Kind) {
@@ -24,6 +24,15 @@ on_both_databases! {
         app.read(&answer).await;
         let list = app.get("/chat/list").await.expect(200).json();
         assert_eq!(list["chats"][0]["uuid"], first.as_str());
+        app.stop().await;
+    }
+
+    async fn a_preview_is_plain_words(kind: Kind) {
+        let answer = Script::answer(["# Tea\n\n- **green** `tea`\n"]);
+        let app = TestApp::start(kind, Upstream::scripted([answer]).await).await;
+        app.ask("one").await;
+        let list = app.get("/chat/list").await.expect(200).json();
+        assert_eq!(list["chats"][0]["preview"], "Tea green tea");
         app.stop().await;
     }
 

@@ -1,5 +1,6 @@
 //! What the routes take and answer. The files mirror the URLs.
 
+mod about;
 mod again;
 mod bad_input;
 mod cancel;
@@ -15,4 +16,5 @@ mod message;
 mod on_busy;
 mod reaction;
 mod restore;
+mod search;
 mod usage;

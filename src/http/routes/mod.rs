@@ -1,5 +1,6 @@
 //! The routes, one file per thing; each file owns its router.
 
+mod about;
 mod assets;
 mod chat;
 mod health;
@@ -12,6 +13,7 @@ mod models;
 mod problems;
 mod reaction;
 mod restore;
+mod search;
 mod usage;
 
 use axum::Router;
@@ -24,9 +26,11 @@ pub(super) fn router() -> Router<AppState> {
         .merge(list::router())
         .merge(chat::router())
         .merge(restore::router())
+        .merge(search::router())
         .merge(messages::router())
         .merge(message::router())
         .merge(reaction::router())
+        .merge(about::router())
         .merge(models::router())
         .merge(assets::router())
         .merge(health::router())

@@ -2,6 +2,7 @@
 //! templates stand in `../templates`. Those that
 //! a page is made of are rendered in tests from a `sample()`.
 
+pub mod about;
 pub mod agents;
 pub mod assets;
 pub mod chat;
@@ -15,6 +16,7 @@ pub mod models;
 pub mod poller;
 pub mod problem;
 pub mod reaction;
+pub mod search;
 pub mod tokens;
 pub mod usage;
 pub mod versions;

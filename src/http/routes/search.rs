@@ -1,0 +1,38 @@
+//! `GET /chat/search`: the caller's chats that have these words in their title or in a message.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::get;
+use serde::Deserialize;
+
+use crate::http::AppState;
+use crate::http::extract::{Caller, Form, Params};
+use crate::http::problem::Problem;
+use crate::http::reply;
+use crate::http::view::search::SearchView;
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new().route("/chat/search", get(search))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SearchParams {
+    #[serde(default)]
+    q: String,
+}
+
+async fn search(
+    State(app): State<AppState>,
+    Caller(owner): Caller,
+    form: Form,
+    Params(params): Params<SearchParams>,
+) -> Result<Response, Problem> {
+    let found = app.chats.search(owner, &params.q).await?;
+    let view = SearchView::new(found, &app.chats.defaults());
+    match form {
+        Form::Json | Form::Fragment | Form::Page => reply::json(StatusCode::OK, &view),
+    }
+}
