@@ -25,7 +25,7 @@ use crate::model::agent::Agent;
 use crate::model::allowance::Tier;
 use crate::model::clock::{Clock, SystemClock};
 use crate::model::usage::micros;
-use crate::provider::{Catalogue, ConnectError, DEMO_MODEL};
+use crate::provider::{Catalogue, ConnectError, DEMO_MODEL, UnknownModel};
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::worker::{Worker, WorkerSettings};
 
@@ -51,6 +51,8 @@ pub enum StartError {
     },
     #[error("cannot use the response cache: {0}")]
     Cache(OpenError),
+    #[error("`chat.title_model`: {0}")]
+    TitleModel(UnknownModel),
 }
 
 /// A running server.
@@ -126,6 +128,7 @@ impl App {
             tracing::warn!("{warning}");
         }
         let catalogue = Arc::new(models::catalogue(config).await?);
+        check_title_model(config, &catalogue)?;
         for warning in agents::warnings(&config.all_agents, &catalogue) {
             tracing::warn!("{warning}");
         }
@@ -266,6 +269,16 @@ fn open_cache(config: &Config) -> Result<ResponseCache, StartError> {
     .map_err(StartError::Cache)
 }
 
+/// Asks nobody: a provider that lists its models may have any, and is believed.
+fn check_title_model(config: &Config, catalogue: &Catalogue) -> Result<(), StartError> {
+    let model = config.chat.title_model.as_str();
+    if !model.is_empty() {
+        let known = catalogue.resolve(Some(model));
+        known.map_err(StartError::TitleModel)?;
+    }
+    Ok(())
+}
+
 fn describe(catalogue: &Catalogue) -> String {
     let default = catalogue.default_model();
     if default.provider == DEMO_MODEL {
@@ -299,6 +312,7 @@ fn chat_settings(config: &Config) -> ChatSettings {
         agents: config.all_agents.iter().map(agent).collect(),
         tiers: config.tier.iter().map(tier).collect(),
         default_tier: Some(config.default_tier.clone()).filter(|name| !name.is_empty()),
+        title_model: Some(config.chat.title_model.clone()).filter(|name| !name.is_empty()),
         summarises: config.context.when_full == FullChoice::Summarise,
     }
 }

@@ -23,6 +23,14 @@ pub struct Claimed {
     pub(super) live: Arc<Live>,
 }
 
+impl Claimed {
+    /// The answer that is to be written.
+    #[must_use]
+    pub fn answer(&self) -> MessageId {
+        self.live.ids.message
+    }
+}
+
 impl Chats {
     /// Claims the oldest request whose chat is free. None if there is none.
     ///

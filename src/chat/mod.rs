@@ -9,6 +9,7 @@ mod again;
 mod agents;
 mod allowance;
 mod answer;
+mod aside;
 mod cancel;
 mod claim;
 mod command;
@@ -33,6 +34,7 @@ mod restore;
 mod search;
 mod send;
 mod summary;
+mod title;
 mod update;
 mod usage;
 mod versions;
@@ -135,6 +137,8 @@ pub struct ChatSettings {
     pub tiers: Vec<Tier>,
     /// The tier of everybody who has no other one. None: no limits, and all models.
     pub default_tier: Option<String>,
+    /// The model that gives chats their titles; none: they are made of the first message.
+    pub title_model: Option<String>,
     /// What does not fit the model's window is summarised, not just left out.
     pub summarises: bool,
 }

@@ -3,20 +3,18 @@
 
 use std::time::Duration;
 
-use entity::Parameters;
 use entity::chat_message::{Model as Message, Role};
 use entity::llm_request::Status;
-use futures::StreamExt;
 use tokio::time::timeout;
 
+use super::aside::{self, Aside};
 use super::prepare::{Conversation, left_out, weights};
 use super::{Chats, Claimed};
 use crate::ledger::Live;
 use crate::model::context::with_margin;
 use crate::model::history::turns;
-use crate::model::text::{head, storable};
 use crate::model::usage::{Usage, estimate_tokens};
-use crate::provider::{Call, Event, ProviderError, Speaker, Turn};
+use crate::provider::{ProviderError, Speaker, Turn};
 use crate::store::{ChatChange, StoreError};
 
 /// How long a summary may take. After that what it was to be of is just left out.
@@ -187,54 +185,14 @@ impl Chats {
         conversation: &Conversation,
         told: String,
     ) -> Result<(String, Usage), ProviderError> {
-        let spec = &conversation.route.spec;
-        let turn = |speaker, content: String| Turn {
-            speaker,
-            content,
-            reasoning: None,
+        let aside = Aside {
+            instruction: INSTRUCTION,
+            told,
+            max_tokens: MAX_TOKENS,
+            max_chars: MAX_CHARS,
         };
-        let call = Call {
-            model: spec.upstream.clone(),
-            turns: vec![
-                turn(Speaker::System, INSTRUCTION.to_owned()),
-                turn(Speaker::User, told),
-            ],
-            parameters: Parameters {
-                max_tokens: Some(MAX_TOKENS),
-                ..Parameters::default()
-            },
-            context_window: spec.context_window,
-            max_output: spec.max_output,
-        };
-        let estimate = call.turns.iter();
-        let estimate: i64 = estimate.map(|turn| estimate_tokens(&turn.content)).sum();
-        let (mut text, mut usage) = (String::new(), Usage::default());
-        let mut is_whole = false;
-        let mut events = conversation.route.provider.answer(call);
-        while let Some(event) = events.next().await {
-            match event? {
-                Event::Text(piece) => text.push_str(&piece),
-                Event::Usage(counted) => usage = counted.or(usage),
-                Event::Finished { .. } => is_whole = true,
-                Event::Reasoning(_) | Event::ToolCall(_) => {}
-            }
-            if text.chars().count() > MAX_CHARS {
-                // More of it is not kept, and it may go on for long.
-                is_whole = true;
-                break;
-            }
-        }
-        if !is_whole {
-            // What it leaves unsaid would be forgotten for good.
-            let name = conversation.route.provider.name();
-            return Err(ProviderError::broke_off(name));
-        }
-        let usage = Usage {
-            input_tokens: usage.input_tokens.or(Some(estimate)),
-            output_tokens: usage.output_tokens.or(Some(estimate_tokens(&text))),
-            ..usage
-        };
-        Ok((head(&storable(&text), MAX_CHARS).into_owned(), usage))
+        let said = aside::ask(&conversation.route, aside).await?;
+        Ok((said.text, said.usage))
     }
 }
 

@@ -119,6 +119,9 @@ pub struct ChatConfig {
     /// What happens to a message that is sent while an answer is under way: `enqueue`, `reject`,
     /// `interrupt` or `rollback`. A chat, and a single send, may choose otherwise.
     pub on_busy: BusyChoice,
+    /// The model that gives a chat its title when its first answer is there, by its id or as `provider/name`.
+    /// Empty: titles are made of the first message.
+    pub title_model: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

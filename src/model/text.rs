@@ -10,6 +10,9 @@ const DERIVED_TITLE_CHARS: usize = 60;
 const AGENT_CHARS: usize = 64;
 const MODEL_CHARS: usize = 200;
 const COMMENT_CHARS: usize = 2_000;
+const QUOTATION_MARKS: [char; 12] = [
+    '"', '\'', '“', '”', '„', '‘', '’', '«', '»', '「', '」', ' ',
+];
 
 /// Why a text is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -103,6 +106,24 @@ impl Title {
             });
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// What a model calls a chat: the first line of it, as plain words without quotation marks.
+    ///
+    /// # Errors
+    /// If nothing is left of it.
+    pub fn of_model(text: &str) -> Result<Self, TextError> {
+        let lines = text.lines().map(plain_words);
+        let line = lines.map(|line| {
+            let line: String = line.chars().filter(|c| !c.is_control()).collect();
+            line.trim_matches(QUOTATION_MARKS)
+                .trim_end_matches(['.', ' '])
+                .trim_matches(QUOTATION_MARKS)
+                .trim()
+                .to_owned()
+        });
+        let mut line = line.filter(|line| !line.is_empty());
+        Self::parse(&head(&line.next().unwrap_or_default(), DERIVED_TITLE_CHARS))
     }
 
     /// The title of a chat in which nothing has been said.
@@ -305,6 +326,24 @@ mod tests {
         assert_eq!(text.derive_title().into_string(), "Hello there");
         let text = MessageText::parse("a\tb\u{1b}c".to_owned(), 100).unwrap();
         assert_eq!(text.derive_title().into_string(), "a b c");
+    }
+
+    #[test]
+    fn a_models_title_is_its_first_line_without_marks() {
+        let cases = [
+            ("\n \"**Tea** and coffee.\"\nBecause", "Tea and coffee"),
+            ("# Title", "Title"),
+            ("„Über Tee“", "Über Tee"),
+            ("It's \"so\" easy", "It's \"so\" easy"),
+        ];
+        for (text, title) in cases {
+            assert_eq!(Title::of_model(text).unwrap().into_string(), title);
+        }
+        let long = Title::of_model(&"word ".repeat(100)).unwrap().into_string();
+        assert!(long.chars().count() <= DERIVED_TITLE_CHARS + 1 && long.ends_with('…'));
+        for nothing in ["", " \n", "\"\"", "**"] {
+            assert!(Title::of_model(nothing).is_err(), "{nothing:?}");
+        }
     }
 
     #[test]

@@ -120,10 +120,13 @@ impl Worker {
             let Some(claimed) = self.chats.claim().await? else {
                 break;
             };
-            let chats = Arc::clone(&self.chats);
+            let (chats, stop) = (Arc::clone(&self.chats), stop.clone());
             self.tasks.spawn(async move {
+                let answer = claimed.answer();
                 chats.answer(claimed).await;
                 drop(slot);
+                // Nobody waits for a title, and least of all the shutdown.
+                let _ = stop.run_until_cancelled(chats.entitle(answer)).await;
             });
         }
         Ok(Pass::Idle)

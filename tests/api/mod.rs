@@ -17,4 +17,5 @@ mod on_busy;
 mod reaction;
 mod restore;
 mod search;
+mod title;
 mod usage;

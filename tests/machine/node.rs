@@ -277,6 +277,7 @@ fn settings_of(replaces_broken: bool) -> ChatSettings {
         agents: Vec::new(),
         tiers: Vec::new(),
         default_tier: None,
+        title_model: None,
         summarises: false,
     }
 }
