@@ -48,7 +48,7 @@ impl Chats {
         once: Option<&Once>,
     ) -> Result<MessageRead, ReactError> {
         let reaction = match new {
-            Some(new) => Some((new.reaction, comment(new.comment)?)),
+            Some(new) => Some((new.reaction, comment(new.comment.as_deref())?)),
             None => None,
         };
         let row = self.store.message(owner, id).await?;
@@ -75,8 +75,8 @@ impl Chats {
     }
 }
 
-fn comment(text: Option<String>) -> Result<Option<String>, TextError> {
-    let comment = text.as_deref().map(Comment::parse).transpose()?.flatten();
+fn comment(text: Option<&str>) -> Result<Option<String>, TextError> {
+    let comment = text.map(Comment::parse).transpose()?.flatten();
     Ok(comment.map(Comment::into_string))
 }
 

@@ -1,5 +1,7 @@
 //! Titles by a model: `chat.title_model`.
 
+use pollen::app::App;
+use pollen::config::{Config, FileNeed, Layers};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -129,4 +131,30 @@ on_both_databases! {
         assert_eq!((&chat(&app, &uuid).await["title"], app.upstream.received().len()), (&json!("one"), 2));
         app.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_model_that_nobody_has_ends_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pollen.toml");
+    let file = "[chat]\ntitle_model = \"nobody\"\n\
+        [[provider]]\nname = \"one\"\nkind = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
+        [[model]]\nid = \"gpt\"\nprovider = \"one\"\n";
+    std::fs::write(&path, file).unwrap();
+    let database = format!("sqlite:{}", dir.path().join("pollen.db").display());
+    let flag = |key: &str, value: String| ("test".to_owned(), key.to_owned(), value);
+    let config = Config::load(&Layers {
+        file: Some((path, FileNeed::Required)),
+        flags: vec![
+            flag("listen", "127.0.0.1:0".to_owned()),
+            flag("database_url", database),
+        ],
+        ..Layers::default()
+    });
+    let started = App::start(&config.unwrap()).await;
+    let error = started.err().unwrap().to_string();
+    assert!(
+        error.contains("chat.title_model") && error.contains("nobody"),
+        "{error}"
+    );
 }
