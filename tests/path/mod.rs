@@ -5,6 +5,7 @@ mod database;
 mod failures;
 mod faults;
 mod history;
+mod migration;
 mod nodes;
 mod repair;
 mod rescue;
