@@ -78,6 +78,23 @@ impl Chats {
         limit: Option<u64>,
     ) -> Result<ChatList, ListError> {
         let limit = limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
+        self.page(owner, after, limit).await
+    }
+
+    /// The first `limit` of the owner's chats, for a list that is shown as a whole.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn long_list(&self, owner: OwnerId, limit: u64) -> Result<ChatList, ListError> {
+        self.page(owner, None, limit).await
+    }
+
+    async fn page(
+        &self,
+        owner: OwnerId,
+        after: Option<PageCursor>,
+        limit: u64,
+    ) -> Result<ChatList, ListError> {
         let after = after.map(|cursor| (cursor.changed, cursor.chat));
         let mut chats = self.store.chat_page(owner, after, limit + 1).await?;
         let has_more = chats.len() as u64 > limit;

@@ -43,7 +43,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entity::chat::OnBusy;
-use entity::{Origin, llm_request};
+use entity::{Origin, Timestamp, llm_request};
 use tokio::sync::Notify;
 use tower::retry::budget::TpsBudget;
 
@@ -199,6 +199,12 @@ impl Chats {
             model: &self.catalogue.default_model().id,
             on_busy: self.settings.on_busy,
         }
+    }
+
+    /// The time, for what is shown of it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Returns when there may be a request to claim. The news carries nothing and may be missed:

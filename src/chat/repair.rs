@@ -44,14 +44,15 @@ impl Chats {
                 "repaired rows whose states disagreed"
             );
         }
-        self.erase_deleted(now).await?;
-        self.store
+        let purged: Result<u64, StoreError> = self
+            .store
             .tx(|tx| async move {
                 tx.purge_finished_ledgers().await?;
                 tx.purge_keys(now).await
             })
-            .await
-            .map(|_: u64| ())
+            .await;
+        purged?;
+        self.erase_deleted(now).await
     }
 
     /// Nobody writes this answer any more: it ends as failed with what its ledger holds.

@@ -6,7 +6,7 @@ use entity::{ChatId, OwnerId, Timestamp};
 use super::{Chats, Once, OnceError};
 use crate::store::StoreError;
 
-/// Chats that are looked up in one go; each is erased in a transaction of its own, for it may be long.
+/// Chats that are erased in one go, so that nothing else waits long; each in a transaction of its own.
 const BATCH: u64 = 100;
 
 #[derive(Debug, thiserror::Error)]
@@ -40,21 +40,34 @@ impl Chats {
         .await
     }
 
-    /// Erases the chats that can no longer be brought back.
+    /// The title of a chat of the owner's that was deleted, as long as it can be brought back.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn deleted_title(
+        &self,
+        owner: OwnerId,
+        id: ChatId,
+    ) -> Result<Option<String>, StoreError> {
+        let since = self.undo_begins(self.clock.now());
+        self.store.deleted_title(owner, id, since).await
+    }
+
+    /// Erases chats that can no longer be brought back; what is left over is erased the next time.
     pub(super) async fn erase_deleted(&self, now: Timestamp) -> Result<(), StoreError> {
         let before = self.undo_begins(now);
         let mut erased = 0_u64;
-        loop {
-            let chats = self.store.chats_to_erase(before, BATCH).await?;
-            let found = chats.len() as u64;
-            for id in chats {
-                let is_erased = self
-                    .store
-                    .tx(|tx| async move { tx.erase_expired_chat(id, before).await });
-                erased += u64::from(is_erased.await?);
-            }
-            if found < BATCH {
-                break;
+        for id in self.store.chats_to_erase(before, BATCH).await? {
+            let done = self
+                .store
+                .tx(|tx| async move { tx.erase_expired_chat(id, before).await })
+                .await;
+            match done {
+                Ok(is_erased) => erased += u64::from(is_erased),
+                // The others are not kept for it.
+                Err(error) => {
+                    tracing::error!(%error, chat = %id, "a deleted chat could not be erased");
+                }
             }
         }
         if erased > 0 {

@@ -8,9 +8,10 @@ use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::extract::Form;
+use super::extract::{Form, frame_of};
 use super::problem::Problem;
 use super::reply;
+use super::view::frame::Frame;
 use super::view::problem::{ProblemFragment, ProblemPage};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,6 +29,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 pub(super) async fn dress(request: Request, next: Next) -> Response {
     let id = request_id(&request);
     let form = Form::of(request.headers());
+    let frame = frame_of(request.headers());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let route = request
@@ -39,7 +41,7 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
     async move {
         let response = next.run(request).await;
         let mut response = match response.extensions().get::<Problem>().cloned() {
-            Some(problem) => write_out(&problem, &response, form, &path, &id),
+            Some(problem) => write_out(&problem, &response, (form, frame), &path, &id),
             None => response,
         };
         let status = response.status();
@@ -61,7 +63,10 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         );
-        headers.insert(header::VARY, HeaderValue::from_static("Accept, HX-Request"));
+        headers.insert(
+            header::VARY,
+            HeaderValue::from_static("Accept, Accept-Encoding, HX-Request"),
+        );
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(X_REQUEST_ID, id);
         }
@@ -87,7 +92,13 @@ fn request_id(request: &Request) -> String {
 }
 
 /// The problem in the form that the client wants, with the headers that came with it.
-fn write_out(problem: &Problem, bare: &Response, form: Form, path: &str, id: &str) -> Response {
+fn write_out(
+    problem: &Problem,
+    bare: &Response,
+    (form, frame): (Form, Frame),
+    path: &str,
+    id: &str,
+) -> Response {
     let status = problem.kind.status();
     let body = problem.body(path, id);
     let written = match form {
@@ -98,7 +109,7 @@ fn write_out(problem: &Problem, bare: &Response, form: Form, path: &str, id: &st
             response
         }),
         Form::Fragment => reply::html_now(status, &ProblemFragment::new(problem, &body)),
-        Form::Page => reply::html_now(status, &ProblemPage::new(problem, &body)),
+        Form::Page => reply::html_now(status, &ProblemPage::new(problem, &body, frame)),
     };
     let mut written = written.unwrap_or_else(|_| {
         (

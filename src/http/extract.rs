@@ -8,6 +8,7 @@ use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use axum_extra::extract::CookieJar;
 use entity::llm_request::CacheUse;
 use entity::{ChatId, MessageId, OwnerId};
 use percent_encoding::percent_decode;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use super::AppState;
 use super::problem::{Kind, Problem};
+use super::view::frame::{Frame, OFFSET_COOKIE, THEME_COOKIE};
 use crate::chat::{Chats, Once, OwnedChat};
 use crate::model::position::{InvalidPosition, Position};
 use crate::store::KeyScope;
@@ -80,6 +82,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Form {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         Ok(Self::of(&parts.headers))
     }
+}
+
+/// How the reader likes to see pages.
+impl<S: Send + Sync> FromRequestParts<S> for Frame {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(frame_of(&parts.headers))
+    }
+}
+
+pub(super) fn frame_of(headers: &HeaderMap) -> Frame {
+    let jar = CookieJar::from_headers(headers);
+    let value = |name| jar.get(name).map(|cookie| cookie.value().to_owned());
+    Frame::new(
+        value(THEME_COOKIE).as_deref(),
+        value(OFFSET_COOKIE).as_deref(),
+    )
 }
 
 /// What the caller's `Cache-Control` says of the answer: `no-cache` wants one of the model's own, with

@@ -1,6 +1,7 @@
 //! Who asks: routes, extractors, errors, views. A handler extracts, calls one use case, converts.
 
 mod dress;
+mod encoding;
 mod errors;
 mod extract;
 mod load;
@@ -85,6 +86,7 @@ pub fn router(
             // Outermost first.
             ServiceBuilder::new()
                 .layer(from_fn_with_state(load, load::count))
+                .layer(from_fn(encoding::compress))
                 .layer(from_fn(dress::dress))
                 .layer(from_fn_with_state(changes, outlive_the_client))
                 .layer(CatchPanicLayer::custom(|_| problem::after_panic()))

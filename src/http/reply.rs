@@ -9,6 +9,11 @@ use super::problem::Problem;
 
 /// Where HTMX takes the browser's address bar.
 pub const HX_PUSH_URL: HeaderName = HeaderName::from_static("hx-push-url");
+/// Where HTMX puts an answer, and how, whatever the element said that asked.
+pub const HX_RETARGET: HeaderName = HeaderName::from_static("hx-retarget");
+pub const HX_RESWAP: HeaderName = HeaderName::from_static("hx-reswap");
+/// An event that HTMX triggers on the page.
+pub const HX_TRIGGER: HeaderName = HeaderName::from_static("hx-trigger");
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -36,7 +41,15 @@ pub async fn html<T>(status: StatusCode, template: T) -> Result<Response, Proble
 where
     T: Template + Send + 'static,
 {
-    let rendered = tokio::task::spawn_blocking(move || template.render())
+    html_of(status, move || template.render()).await
+}
+
+/// HTML that takes some work to make, which is done on another thread.
+pub async fn html_of(
+    status: StatusCode,
+    render: impl FnOnce() -> Result<String, askama::Error> + Send + 'static,
+) -> Result<Response, Problem> {
+    let rendered = tokio::task::spawn_blocking(render)
         .await
         .map_err(|error| Problem::internal(&error))?;
     html_text(status, rendered)

@@ -76,6 +76,12 @@ impl Position {
         usize::try_from(self.0 & MAX_OFFSET).unwrap_or(usize::MAX)
     }
 
+    /// The position so many bytes before this one, in the same edition; at most back to its start.
+    #[must_use]
+    pub fn back(self, bytes: usize) -> Self {
+        Self::new(self.edition(), self.offset().saturating_sub(bytes))
+    }
+
     #[must_use]
     pub fn get(self) -> u64 {
         self.0

@@ -6,20 +6,23 @@ const QUERY_CHARS: usize = 200;
 const SNIPPET_CHARS: usize = 160;
 const LEAD_CHARS: usize = 40;
 
+/// Words that are looked for at most: each costs the database a look of its own.
+const MAX_WORDS: usize = 12;
+
 /// What is looked for: each of the words, as the beginning of one. They are nothing but letters, digits
 /// and accents, so no query of a database can be made of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SearchWords(Vec<String>);
 
 impl SearchWords {
-    /// The words of a query's first 200 characters, in lower case; what stands between them separates
+    /// The first words of a query's first 200 characters, in lower case; what stands between them separates
     /// them.
     #[must_use]
     pub fn parse(query: &str) -> Self {
         let query: String = query.chars().take(QUERY_CHARS).collect();
         let words = query.split(|letter| !is_of_word(letter));
         let words = words.filter(|word| word.contains(char::is_alphanumeric));
-        Self(words.map(str::to_lowercase).collect())
+        Self(words.take(MAX_WORDS).map(str::to_lowercase).collect())
     }
 
     #[must_use]

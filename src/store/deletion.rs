@@ -28,6 +28,26 @@ impl Store {
             .all(self.reader())
             .await?)
     }
+
+    /// The title of a chat of the owner's that was deleted after `since`.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn deleted_title(
+        &self,
+        owner: OwnerId,
+        id: ChatId,
+        since: Timestamp,
+    ) -> Result<Option<String>, StoreError> {
+        Ok(Entity::find_by_id(id)
+            .select_only()
+            .column(Column::Title)
+            .filter(Column::OwnerId.eq(owner))
+            .filter(Column::DeletedAt.gt(since))
+            .into_tuple()
+            .one(self.reader())
+            .await?)
+    }
 }
 
 impl Tx {

@@ -17,6 +17,9 @@ use crate::chat::{Abandoned, Chats};
 /// How long to leave the database alone after it failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 
+/// Titles that models are asked for at once: answers go first.
+const MAX_TITLES: usize = 8;
+
 /// How the worker works.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerSettings {
@@ -34,6 +37,7 @@ pub struct Worker {
     chats: Arc<Chats>,
     settings: WorkerSettings,
     slots: Arc<Semaphore>,
+    titles: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -58,6 +62,7 @@ impl Worker {
             chats,
             settings,
             slots: Arc::new(Semaphore::new(settings.max_running)),
+            titles: Arc::new(Semaphore::new(MAX_TITLES)),
             tasks: TaskTracker::new(),
         }
     }
@@ -121,12 +126,16 @@ impl Worker {
                 break;
             };
             let (chats, stop) = (Arc::clone(&self.chats), stop.clone());
+            let titles = Arc::clone(&self.titles);
             self.tasks.spawn(async move {
                 let answer = claimed.answer();
                 chats.answer(claimed).await;
                 drop(slot);
-                // Nobody waits for a title, and least of all the shutdown.
-                let _ = stop.run_until_cancelled(chats.entitle(answer)).await;
+                // Nobody waits for a title, and least of all the shutdown; and where many are wanted
+                // at once, most go without.
+                if let Ok(_place) = titles.try_acquire() {
+                    let _ = stop.run_until_cancelled(chats.entitle(answer)).await;
+                }
             });
         }
         Ok(Pass::Idle)

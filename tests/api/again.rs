@@ -128,7 +128,7 @@ on_both_databases! {
         assert!(html.text.contains("/versions/1/select"), "{}", html.text);
         let path = format!("/chat/message/{answer}/versions/1/select");
         let page = app.request(Method::POST, &path, |r| r.header("accept", "text/html")).await.expect(303);
-        assert_eq!(page.header("location"), format!("/chat/{chat}"));
+        assert_eq!(page.header("location"), format!("/chat/{chat}#message-{answer}"));
         app.stop().await;
     }
 }

@@ -69,9 +69,21 @@ on_both_databases! {
             .await
             .expect(200);
         assert!(changed.text.starts_with("<main") && changed.text.contains("A &#60;new&#62; name"), "{}", changed.text);
-        let gone = app.request(Method::DELETE, &path, |r| r.header("hx-request", "true")).await.expect(200);
-        assert_eq!(gone.header("hx-push-url"), "/");
-        assert!(gone.text.contains("class=\"home\""), "{}", gone.text);
+        let shown = format!("{}{path}", app.base);
+        let gone = app
+            .request(Method::DELETE, &path, |r| r.header("hx-request", "true").header("hx-current-url", &shown))
+            .await
+            .expect(200);
+        assert_eq!((gone.header("hx-push-url"), gone.header("hx-retarget")), ("/", "#main"));
+        assert!(gone.text.contains("class=\"home\"") && gone.text.contains("A &#60;new&#62; name"), "{}", gone.text);
+        // From any other page only the notice is wanted.
+        let other = app.create_chat().await;
+        let gone = app
+            .request(Method::POST, &format!("/chat/{other}/delete"), |r| r.header("hx-request", "true").header("hx-current-url", &shown))
+            .await
+            .expect(200);
+        assert_eq!((gone.header("hx-push-url"), gone.header("hx-trigger")), ("", "pollen:chats"));
+        assert!(gone.text.contains("/restore") && !gone.text.contains("<main"), "{}", gone.text);
         app.stop().await;
     }
 

@@ -60,12 +60,29 @@ on_both_databases! {
         for title in ["oldest", "middle", "newest"] {
             app.post("/chat/create", &serde_json::json!({"title": title})).await.expect(201);
         }
-        let first = app.get_fragment("/chat/list?limit=2").await.expect(200).text;
+        let first = app.get_page("/chats?limit=2").await.expect(200).text;
         assert!(first.contains("newest") && first.contains("middle") && !first.contains("oldest"), "{first}");
         let next = first.split('"').find(|part| part.starts_with("/chats?cursor=")).unwrap();
         let second = app.get_page(next).await.expect(200).text;
         assert!(second.starts_with("<!doctype html>") && second.contains("oldest"), "{second}");
         assert!(!second.contains("middle") && !second.contains("/chats?cursor="), "{second}");
+        app.stop().await;
+    }
+
+    async fn the_list_at_the_side_is_quiet_when_nothing_is_new(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        for title in ["oldest", "middle", "newest"] {
+            app.post("/chat/create", &serde_json::json!({"title": title})).await.expect(201);
+        }
+        let first = app.get_fragment("/chat/list?limit=2").await.expect(200).text;
+        assert!(first.contains("newest") && !first.contains("oldest"), "{first}");
+        assert!(first.contains("hx-get=\"/chat/list?limit=32\""), "there is more: {first}");
+        let poll = first.split('"').find(|part| part.contains("seen=")).unwrap().replace("&#38;", "&");
+        let quiet = app.get_fragment(&poll).await;
+        assert_eq!((quiet.status.as_u16(), quiet.text.as_str()), (204, ""));
+        app.create_chat().await;
+        let news = app.get_fragment(&poll).await.expect(200).text;
+        assert!(news.contains("New chat") && !news.contains("middle"), "{news}");
         app.stop().await;
     }
 

@@ -16,16 +16,24 @@ on_both_databases! {
         let answer = app.answer_to(&chat, &message).await;
         let seen = app.read_until(&answer, "**half").await;
         let first = app.get_fragment(&format!("/chat/message/{answer}/tokens/0")).await.expect(200).text;
-        assert!(first.contains(&format!("hx-get=\"/chat/message/{answer}/tokens/{}?reasoning=0\"", seen.position)), "{first}");
+        let url = format!("/chat/message/{answer}/tokens/{}?reasoning=0&#38;open={}&#38;after=300", seen.position, "**half".len());
+        assert!(first.contains(&format!("hx-get=\"{url}\"")), "{first}");
         assert!(first.contains("hx-trigger=\"every 300ms\""), "{first}");
-        assert!(first.contains(&format!("hx-swap-oob=\"beforeend:#text-{answer}\">**half</span>")), "{first}");
-        let quiet = app.get_fragment(&format!("/chat/message/{answer}/tokens/{}", seen.position)).await;
+        assert!(first.contains(&format!("hx-swap-oob=\"innerHTML:#open-{answer}\"><p>**half</p>")), "{first}");
+        let url = url.replace("&#38;", "&");
+        let quiet = app.get_fragment(&url).await;
         assert_eq!((quiet.status.as_u16(), quiet.text.as_str()), (204, ""));
+        let pace = app.get_fragment(&url.replace("after=300", "after=900")).await.expect(200).text;
+        assert!(pace.contains("every 300ms") && !pace.contains("hx-swap-oob"), "a new pace and no text: {pace}");
         gate.cancel();
         app.read(&answer).await;
-        let last = app.get_fragment(&format!("/chat/message/{answer}/tokens/{}", seen.position)).await.expect(200).text;
-        assert!(!last.contains("hx-trigger") && !last.contains("hx-get"), "it polls no more: {last}");
+        let last = app.get_fragment(&url).await.expect(200).text;
+        assert!(!last.contains("every") && !last.contains("/tokens/"), "it polls no more: {last}");
         assert!(last.contains("<strong>half &lt;b&gt;</strong> done"), "{last}");
+        assert!(!last.contains(&format!("id=\"message-{answer}\"")), "only what is missing: {last}");
+        // Who shows something else gets the whole message.
+        let whole = app.get_fragment(&format!("/chat/message/{answer}/tokens/4294967296")).await.expect(200).text;
+        assert!(whole.contains(&format!("id=\"message-{answer}\"")) && !whole.contains("every"), "{whole}");
         app.stop().await;
     }
 
@@ -39,8 +47,9 @@ on_both_databases! {
         assert_eq!((quiet.status.as_u16(), quiet.text.as_str()), (204, ""));
         let changed = app.get_fragment(&format!("/chat/{chat}/messages/{answer}?revision={}", revision - 1)).await;
         let text = changed.expect(200).text;
-        assert!(text.contains(&format!("id=\"message-{answer}\"")) && text.contains("hx-swap-oob=\"true\""), "{text}");
-        assert!(text.contains(&format!("?revision={revision}\"")), "{text}");
+        let unless_seen = format!("hx-swap-oob=\"outerHTML:#messages &#62; #message-{answer}:not(:has(&#62; [data-revision=&#39;{revision}&#39;], [id^=&#39;poll-&#39;]))\"");
+        assert!(text.contains(&unless_seen) && text.contains(&format!("data-revision=\"{revision}\"")), "{text}");
+        assert!(text.contains(&format!("?revision={revision}&#38;after=")), "{text}");
         app.stop().await;
     }
 
@@ -73,7 +82,7 @@ on_both_databases! {
         let created = post("/chat/create", "Hello").await.expect(303);
         let chat = created.header("location").to_owned();
         let sent = post(&format!("{chat}/send"), "And?").await.expect(303);
-        assert_eq!(sent.header("location"), chat);
+        assert_eq!(sent.header("location"), format!("{chat}#end"));
         app.settle().await;
         let page = app.get_page(&chat).await.expect(200).text;
         assert!(page.contains("You said: Hello") && page.contains("You said: And?"), "{page}");

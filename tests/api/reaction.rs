@@ -121,7 +121,7 @@ on_both_databases! {
             .request(Method::POST, &path, |r| r.header("accept", "text/html").form(&form("dislike")))
             .await
             .expect(303);
-        assert_eq!(page.header("location"), format!("/chat/{chat}"));
+        assert_eq!(page.header("location"), format!("/chat/{chat}#message-{answer}"));
         assert_eq!(app.message(&answer).await["reaction"], json!({"reaction": "dislike", "comment": "Well said"}));
         let card = app
             .request(Method::POST, &path, |r| r.header("hx-request", "true").form(&form("none")))

@@ -15,6 +15,9 @@ use super::app::eventually;
 
 const MISSING: &str = "the browser is missing: install Debian's packages `chromium` and `chromium-driver` (./scripts/test.sh does)";
 
+/// How often a script is tried again that met a page on its way, and the pause between.
+const TRIES: usize = 10;
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// How long to wait for something to show.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -32,6 +35,57 @@ impl WebDriverCompatibleCommand for BrowserLog {
     }
 }
 
+/// ChromeDriver's own command for Chrome's developer tools.
+#[derive(Debug)]
+struct DevTools(serde_json::Value);
+
+impl WebDriverCompatibleCommand for DevTools {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, url::ParseError> {
+        base.join(&format!(
+            "session/{}/goog/cdp/execute",
+            session.unwrap_or_default()
+        ))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (Method, Option<String>) {
+        (Method::POST, Some(self.0.to_string()))
+    }
+}
+
+/// What a browser is like.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    pub width: u32,
+    pub height: u32,
+    pub dark: bool,
+    pub scripting: bool,
+    pub reduced_motion: bool,
+}
+
+impl Kind {
+    pub const WIDE: Self = Self {
+        width: 1100,
+        height: 800,
+        dark: false,
+        scripting: true,
+        reduced_motion: false,
+    };
+    /// The narrowest that WCAG asks for.
+    pub const NARROW: Self = Self {
+        width: 320,
+        height: 640,
+        ..Self::WIDE
+    };
+    pub const WITHOUT_SCRIPT: Self = Self {
+        scripting: false,
+        ..Self::WIDE
+    };
+
+    pub const fn dark(self) -> Self {
+        Self { dark: true, ..self }
+    }
+}
+
 /// One browser with a profile of its own.
 pub struct Browser {
     pub page: Client,
@@ -41,6 +95,10 @@ pub struct Browser {
 
 impl Browser {
     pub async fn open() -> Self {
+        Self::open_as(Kind::WIDE).await
+    }
+
+    pub async fn open_as(kind: Kind) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -63,24 +121,77 @@ impl Browser {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let profile = tempfile::tempdir().unwrap();
         let profile_flag = format!("--user-data-dir={}", profile.path().display());
+        let size_flag = format!("--window-size={},{}", kind.width, kind.height);
+        // Chrome's setting for all sites: 2 is "do not allow".
+        let prefs = if kind.scripting {
+            json!({})
+        } else {
+            json!({"profile.managed_default_content_settings.javascript": 2})
+        };
         let capabilities = json!({
             "goog:loggingPrefs": {"browser": "ALL"},
             "goog:chromeOptions": {"args": [
                 "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                 "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                "--disable-dev-shm-usage", "--window-size=1100,800", profile_flag,
-            ]},
+                "--disable-dev-shm-usage", "--hide-scrollbars", size_flag, profile_flag,
+            ], "prefs": prefs},
         });
         let page = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
             .capabilities(capabilities.as_object().unwrap().clone())
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .expect(MISSING);
-        Self {
+        let browser = Self {
             page,
             driver,
             _profile: profile,
+        };
+        browser.resize(kind.width, kind.height).await;
+        if !kind.scripting {
+            // The setting for sites may reach a new page after its parser has begun.
+            let off = json!({"value": true});
+            browser
+                .dev_tools("Emulation.setScriptExecutionDisabled", off)
+                .await;
         }
+        let media = |on: bool, yes: &'static str| if on { yes } else { "" };
+        let features = json!({"features": [
+            {"name": "prefers-color-scheme", "value": media(kind.dark, "dark")},
+            {"name": "prefers-reduced-motion", "value": media(kind.reduced_motion, "reduce")},
+        ]});
+        browser
+            .dev_tools("Emulation.setEmulatedMedia", features)
+            .await;
+        browser
+    }
+
+    /// A command of Chrome's developer tools.
+    pub async fn dev_tools(&self, command: &str, params: serde_json::Value) -> serde_json::Value {
+        let command = DevTools(json!({"cmd": command, "params": params}));
+        self.page.issue_cmd(command).await.unwrap()
+    }
+
+    /// The size of the page in CSS pixels, whatever the window's.
+    pub async fn resize(&self, width: u32, height: u32) {
+        let size =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.dev_tools("Emulation.setDeviceMetricsOverride", size)
+            .await;
+    }
+
+    /// Cuts the network, or joins it again.
+    pub async fn set_offline(&self, offline: bool) {
+        let conditions = json!({
+            "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1,
+        });
+        self.dev_tools("Network.enable", json!({})).await;
+        self.dev_tools("Network.emulateNetworkConditions", conditions)
+            .await;
+    }
+
+    /// Goes to a page of a server.
+    pub async fn visit(&self, base: &str, path: &str) {
+        self.page.goto(&format!("{base}{path}")).await.unwrap();
     }
 
     /// Waits until there is such an element that says something; its text. Looked up and read in
@@ -94,7 +205,9 @@ impl Browser {
     }
 
     pub async fn count(&self, css: &str) -> usize {
-        self.page.find_all(Locator::Css(css)).await.unwrap().len()
+        let script = format!("document.querySelectorAll({css:?}).length");
+        let count = self.evaluate(&script).await.as_u64().unwrap_or_default();
+        usize::try_from(count).unwrap()
     }
 
     pub async fn type_into(&self, css: &str, keys: &str) {
@@ -110,8 +223,9 @@ impl Browser {
 
     /// Presses a button as soon as it is there. In one go, for the page may replace it at any time.
     pub async fn press(&self, css: &str) {
-        let script =
-            format!("(button => (button?.click(), !!button))(document.querySelector({css:?}))");
+        let script = format!(
+            "(button => (button?.focus(), button?.click(), !!button))(document.querySelector({css:?}))"
+        );
         eventually(css, async || {
             (self.evaluate(&script).await == true).then_some(())
         })
@@ -121,6 +235,13 @@ impl Browser {
     /// A value that the page computes.
     pub async fn evaluate(&self, script: &str) -> serde_json::Value {
         let script = format!("return {script}");
+        for _ in 0..TRIES {
+            if let Ok(value) = self.page.execute(&script, Vec::new()).await {
+                return value;
+            }
+            // The page may just have been on its way to another one.
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
         self.page.execute(&script, Vec::new()).await.unwrap()
     }
 

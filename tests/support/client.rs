@@ -13,6 +13,8 @@ use serde_json::Value;
 pub fn http_client() -> reqwest::Client {
     reqwest::Client::builder()
         .no_proxy()
+        // Bodies as they are, with their lengths: `tests/browser/weight.rs` looks at the others.
+        .no_gzip()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(Duration::from_secs(20))
         // It speaks to nobody over TLS, and reading the system's certificates takes its time.

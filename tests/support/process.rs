@@ -3,9 +3,14 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
+
+/// How often a start is tried again at an address that is taken, and the pause between.
+const TRIES: usize = 50;
+const TRY_AGAIN: Duration = Duration::from_millis(100);
 
 /// The binary, in this directory, with these variables and no other that could matter.
 pub fn pollen(dir: &Path, variables: &[(&str, &str)]) -> Command {
@@ -58,17 +63,30 @@ pub struct Server {
 impl Server {
     /// Starts it on a free port and waits for its line.
     pub async fn start(dir: &Path, variables: &[(&str, &str)]) -> Self {
-        let mut child = pollen(dir, variables)
-            .args(["--listen", "127.0.0.1:0"])
-            .spawn()
-            .unwrap();
-        let Some(summary) = first_line(&mut child).await else {
-            let mut log = String::new();
+        Self::start_at(dir, variables, "127.0.0.1:0").await
+    }
+
+    /// Starts it on this address and waits for its line.
+    pub async fn start_at(dir: &Path, variables: &[(&str, &str)], listen: &str) -> Self {
+        let mut log = String::new();
+        for _ in 0..TRIES {
+            let mut child = pollen(dir, variables)
+                .args(["--listen", listen])
+                .spawn()
+                .unwrap();
+            if let Some(summary) = first_line(&mut child).await {
+                return Self::running(child, summary);
+            }
+            log.clear();
             let mut stderr = child.stderr.take().unwrap();
             stderr.read_to_string(&mut log).await.unwrap();
-            panic!("the server did not start: {log}");
-        };
-        Self::running(child, summary)
+            // Somebody may have the address for a moment.
+            if !log.contains("cannot listen") {
+                break;
+            }
+            tokio::time::sleep(TRY_AGAIN).await;
+        }
+        panic!("the server did not start: {log}");
     }
 
     /// As [`Server::start`], with a log that goes to the end of a file: nobody has to read it for

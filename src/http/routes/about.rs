@@ -6,11 +6,13 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
 
+use crate::chat::AboutError;
 use crate::http::AppState;
 use crate::http::extract::{Caller, Form, MessagePath};
 use crate::http::problem::Problem;
 use crate::http::reply;
-use crate::http::view::about::AboutView;
+use crate::http::view::about::{AboutFragment, AboutPage, AboutView};
+use crate::http::view::frame::Frame;
 
 pub(super) fn router() -> Router<AppState> {
     Router::new().route("/chat/message/{uuid}/about", get(about))
@@ -20,10 +22,28 @@ async fn about(
     State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
+    frame: Frame,
     MessagePath(id): MessagePath,
 ) -> Result<Response, Problem> {
-    let about = AboutView::new(app.chats.about(owner, id).await?);
-    match form {
-        Form::Json | Form::Fragment | Form::Page => reply::json(StatusCode::OK, &about),
+    let about = app.chats.about(owner, id).await;
+    if form == Form::Json {
+        return reply::json(StatusCode::OK, &AboutView::new(about?));
     }
+    let row = app.chats.message(owner, id).await?.row;
+    let about = match about {
+        Ok(about) => Some(AboutView::new(about)),
+        // Of what the user says there is the time.
+        Err(AboutError::NotAnAnswer) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let about = AboutFragment::new(row.created_at, about);
+    if form == Form::Fragment {
+        return reply::html_now(StatusCode::OK, &about);
+    }
+    let page = AboutPage {
+        frame,
+        chat: row.chat_id,
+        about,
+    };
+    reply::html_now(StatusCode::OK, &page)
 }

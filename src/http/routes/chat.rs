@@ -2,12 +2,13 @@
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use entity::chat::{Model as Chat, OnBusy};
 use entity::{ChatId, MessageId, Parameters};
 use serde::Deserialize;
+use url::Url;
 
 use super::home;
 use crate::chat::{ChatUpdate, ExportFormat, NewChat, NewMessage, Otherwise, OwnedChat};
@@ -17,13 +18,23 @@ use crate::http::extract::{
 };
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
-use crate::http::view::chat::{ChatMain, ChatPage, ChatView, ComposerSent, CreatedView, SentView};
+use crate::http::view::chat::{
+    ChatMain, ChatPage, ChatView, ComposerSent, CreatedView, DeletedNotice, RenamedFragment,
+    SentView,
+};
+use crate::http::view::frame::Frame;
+use crate::http::view::home::DeletedFragment;
 use crate::model::hint::Activity;
+
+/// Answers of the messages poll that a page begins with, at most: each is as long as one may be (P7).
+const MAX_PAGES: usize = 16;
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
         .route("/chat/create", post(create))
         .route("/chat/{uuid}", get(read).patch(update).delete(delete))
+        .route("/chat/{uuid}/rename", post(rename))
+        .route("/chat/{uuid}/delete", post(delete))
         .route("/chat/{uuid}/send", post(send))
         .route("/chat/{uuid}/agent/{alias}", post(set_agent))
         .route("/chat/{uuid}/export", get(export))
@@ -60,6 +71,21 @@ struct UpdateBody {
     agent: Option<String>,
     on_busy: Option<OnBusy>,
     parameters: Option<Parameters>,
+}
+
+/// Of a form, which knows no PATCH.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RenameBody {
+    #[serde(default)]
+    title: String,
+}
+
+/// Others are passed over: an address may have been decorated on its way.
+#[derive(Deserialize)]
+struct ReadParams {
+    /// The last message of the page before.
+    after: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -105,8 +131,9 @@ async fn create(
         Form::Page => reply::see_other(&path),
         Form::Fragment => {
             let chat = app.chats.own(owner, created.chat.id).await?;
-            let main = main(&app, &chat).await?;
+            let main = main(&app, &chat, None).await?;
             let mut response = reply::html(StatusCode::CREATED, main).await?;
+            refresh_lists(&mut response);
             push_url(&mut response, &path)?;
             Ok(response)
         }
@@ -116,17 +143,21 @@ async fn create(
 async fn read(
     State(app): State<AppState>,
     form: Form,
+    frame: Frame,
+    Params(params): Params<ReadParams>,
     chat: OwnedChat,
 ) -> Result<Response, Problem> {
+    let after = params.after.map(|text| parse_uuid("after", &text));
+    let after = after.transpose()?.map(MessageId);
     match form {
         Form::Json => {
             let view = ChatView::new(chat.row().clone(), &app.chats.defaults());
             reply::json(StatusCode::OK, &view)
         }
-        Form::Fragment => reply::html(StatusCode::OK, main(&app, &chat).await?).await,
+        Form::Fragment => reply::html(StatusCode::OK, main(&app, &chat, after).await?).await,
         Form::Page => {
-            let main = main(&app, &chat).await?;
-            reply::html(StatusCode::OK, ChatPage { main }).await
+            let main = main(&app, &chat, after).await?;
+            reply::html(StatusCode::OK, ChatPage { frame, main }).await
         }
     }
 }
@@ -158,8 +189,13 @@ async fn send(
             let hint = app.load.poll_after_ms(Activity::Flowing);
             reply::json(StatusCode::ACCEPTED, &SentView::new(sent, hint))
         }
-        Form::Fragment => reply::html_now(StatusCode::ACCEPTED, &ComposerSent {}),
-        Form::Page => reply::see_other(&format!("/chat/{}", chat.row().id)),
+        Form::Fragment => {
+            let mut response = reply::html_now(StatusCode::ACCEPTED, &ComposerSent {})?;
+            refresh_lists(&mut response);
+            Ok(response)
+        }
+        // To the end, where it is.
+        Form::Page => reply::see_other(&format!("/chat/{}#end", chat.row().id)),
     }
 }
 
@@ -178,6 +214,32 @@ async fn update(
     };
     let changed = app.chats.update(&chat, update).await?;
     changed_reply(&app, form, changed).await
+}
+
+async fn rename(
+    State(app): State<AppState>,
+    form: Form,
+    headers: HeaderMap,
+    chat: OwnedChat,
+    Body(RenameBody { title }): Body<RenameBody>,
+) -> Result<Response, Problem> {
+    let update = ChatUpdate {
+        title: Some(title),
+        ..ChatUpdate::default()
+    };
+    let changed = app.chats.update(&chat, update).await?;
+    if form != Form::Fragment {
+        return changed_reply(&app, form, changed).await;
+    }
+    // The page may show another chat, whose heading stays.
+    let is_shown = is_at(&headers, &format!("/chat/{}", changed.id));
+    let renamed = RenamedFragment {
+        chat: ChatView::new(changed, &app.chats.defaults()),
+        is_shown,
+    };
+    let mut response = reply::html_now(StatusCode::OK, &renamed)?;
+    refresh_lists(&mut response);
+    Ok(response)
 }
 
 async fn set_agent(
@@ -209,7 +271,7 @@ pub(super) async fn changed_reply(
         Form::Fragment => {
             // Read again, so that the view has what was changed.
             let chat = app.chats.own(changed.owner_id, changed.id).await?;
-            reply::html(StatusCode::OK, main(app, &chat).await?).await
+            reply::html(StatusCode::OK, main(app, &chat, None).await?).await
         }
         Form::Page => reply::see_other(&format!("/chat/{}", changed.id)),
     }
@@ -236,30 +298,80 @@ async fn delete(
     State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
+    frame: Frame,
+    headers: HeaderMap,
     chat: OwnedChat,
 ) -> Result<Response, Problem> {
+    let (id, title) = (chat.row().id, chat.row().title.clone());
     app.chats.delete_chat(chat).await?;
     match form {
         Form::Json => Ok(reply::no_content()),
-        Form::Page => reply::see_other("/"),
+        Form::Page => reply::see_other(&format!("/?deleted={id}")),
         Form::Fragment => {
-            let main = home::main(&app.chats, owner).await?;
-            let mut response = reply::html_now(StatusCode::OK, &main)?;
-            push_url(&mut response, "/")?;
+            // A page that shows the chat goes home; any other one stays where it is.
+            let is_shown = is_at(&headers, &format!("/chat/{id}"));
+            let main = if is_shown {
+                Some(home::main(&app.chats, owner, frame).await?)
+            } else {
+                None
+            };
+            let notice = app.chats.deleted_title(owner, id).await?;
+            let deleted = DeletedFragment {
+                chat: id,
+                main,
+                notice: notice.map(|_| DeletedNotice { chat: id, title }),
+            };
+            let mut response = reply::html_now(StatusCode::OK, &deleted)?;
+            if is_shown {
+                let headers = response.headers_mut();
+                headers.insert(reply::HX_RETARGET, HeaderValue::from_static("#main"));
+                headers.insert(reply::HX_RESWAP, HeaderValue::from_static("outerHTML"));
+                push_url(&mut response, "/")?;
+            }
+            refresh_lists(&mut response);
             Ok(response)
         }
     }
 }
 
-/// The chat's view with its messages so far.
-async fn main(app: &AppState, chat: &OwnedChat) -> Result<ChatMain, Problem> {
-    let poll = app.chats.poll_messages(chat, None, None).await?;
-    let hint = app.load.poll_after_ms(poll.activity);
-    let token_hint = app.load.poll_after_ms(Activity::Flowing);
-    Ok(ChatMain::new(poll, &app.chats.defaults(), hint, token_hint))
+/// Whether the page that HTMX asks from is the one of this path.
+fn is_at(headers: &HeaderMap, path: &str) -> bool {
+    let url = headers.get("hx-current-url");
+    let url = url.and_then(|value| value.to_str().ok());
+    let url = url.and_then(|text| Url::parse(text).ok());
+    url.is_some_and(|url| url.path() == path)
 }
 
-fn push_url(response: &mut Response, path: &str) -> Result<(), Problem> {
+/// The lists of chats on the page look again.
+pub(super) fn refresh_lists(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.insert(reply::HX_TRIGGER, HeaderValue::from_static("pollen:chats"));
+}
+
+/// The chat's view with its messages so far, but for as many as would take too long.
+pub(super) async fn main(
+    app: &AppState,
+    chat: &OwnedChat,
+    after: Option<MessageId>,
+) -> Result<ChatMain, Problem> {
+    let mut poll = app.chats.poll_messages(chat, after, None).await?;
+    for _ in 1..MAX_PAGES {
+        if !poll.has_more {
+            break;
+        }
+        let next = app.chats.poll_messages(chat, poll.cursor, None).await?;
+        poll.new.extend(next.new);
+        poll.cursor = next.cursor;
+        poll.has_more = next.has_more;
+        poll.activity = next.activity;
+    }
+    let hint = app.load.poll_after_ms(poll.activity);
+    let token_hint = app.load.poll_after_ms(Activity::Flowing);
+    let (defaults, now) = (app.chats.defaults(), app.chats.now());
+    Ok(ChatMain::new(poll, &defaults, now, (hint, token_hint)))
+}
+
+pub(super) fn push_url(response: &mut Response, path: &str) -> Result<(), Problem> {
     let value = HeaderValue::from_str(path).map_err(|error| Problem::internal(&error))?;
     response.headers_mut().insert(reply::HX_PUSH_URL, value);
     Ok(())

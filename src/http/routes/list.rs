@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
+use entity::OwnerId;
 use serde::Deserialize;
 
 use crate::chat::Chats;
@@ -14,7 +15,11 @@ use crate::http::AppState;
 use crate::http::extract::{Caller, Form, Params};
 use crate::http::problem::Problem;
 use crate::http::reply;
-use crate::http::view::list::{ChatListFragment, ChatListView, ChatsPage};
+use crate::http::view::frame::Frame;
+use crate::http::view::list::{ChatListView, ChatsPage, DaysView, SIDE_MAX, SIDE_STEP, SideList};
+use crate::http::view::poller::keeps_pace;
+use crate::http::view::search::{FoundFragment, SearchView};
+use crate::model::hint::Activity;
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
@@ -27,42 +32,85 @@ pub(super) fn router() -> Router<AppState> {
 struct ListParams {
     cursor: Option<String>,
     limit: Option<u64>,
+    /// What the list at the side of a page shows, and the pace at which it polls.
+    seen: Option<u64>,
+    after: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PageParams {
+    /// Words to look for.
+    q: Option<String>,
+    cursor: Option<String>,
+    limit: Option<u64>,
 }
 
 async fn list(
-    State(chats): State<Arc<Chats>>,
+    State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
+    frame: Frame,
     Params(params): Params<ListParams>,
 ) -> Result<Response, Problem> {
-    let view = view(&chats, owner, params).await?;
-    match form {
-        Form::Json => reply::json(StatusCode::OK, &view),
-        Form::Fragment | Form::Page => {
-            reply::html_now(StatusCode::OK, &ChatListFragment { list: view })
-        }
+    if form == Form::Json {
+        let view = view(&app.chats, owner, params.cursor, params.limit).await?;
+        return reply::json(StatusCode::OK, &view);
     }
+    let side = side_list(&app, owner, frame, params.limit).await?;
+    let is_seen = params.seen == Some(side.list.fingerprint());
+    if is_seen && keeps_pace(params.after, side.poller.after_ms) {
+        return Ok(reply::no_content());
+    }
+    reply::html_now(StatusCode::OK, &side)
+}
+
+/// The list at the side of a page.
+pub(super) async fn side_list(
+    app: &AppState,
+    owner: OwnerId,
+    frame: Frame,
+    limit: Option<u64>,
+) -> Result<SideList, Problem> {
+    let limit = limit.unwrap_or(SIDE_STEP).clamp(1, SIDE_MAX);
+    let list = app.chats.long_list(owner, limit).await?;
+    let list = ChatListView::new(list, &app.chats.defaults());
+    let list = DaysView::new(list, "side", app.chats.now(), frame.offset);
+    let hint = app.load.poll_after_ms(Activity::Idle);
+    Ok(SideList::new(list, limit, hint))
 }
 
 async fn list_page(
     State(chats): State<Arc<Chats>>,
     Caller(owner): Caller,
     form: Form,
-    Params(params): Params<ListParams>,
+    frame: Frame,
+    Params(params): Params<PageParams>,
 ) -> Result<Response, Problem> {
-    let view = view(&chats, owner, params).await?;
-    match form {
-        Form::Json => reply::json(StatusCode::OK, &view),
-        Form::Fragment | Form::Page => reply::html_now(StatusCode::OK, &ChatsPage { list: view }),
+    let view = view(&chats, owner, params.cursor, params.limit).await?;
+    if form == Form::Json {
+        return reply::json(StatusCode::OK, &view);
     }
+    let found = match params.q.filter(|text| !text.trim().is_empty()) {
+        Some(text) => {
+            let found = chats.search(owner, &text).await?;
+            let view = SearchView::new(found, &chats.defaults());
+            Some(FoundFragment::new(view, text))
+        }
+        None => None,
+    };
+    let list = DaysView::new(view, "all", chats.now(), frame.offset);
+    let page = ChatsPage { frame, found, list };
+    reply::html_now(StatusCode::OK, &page)
 }
 
 async fn view(
     chats: &Chats,
-    owner: entity::OwnerId,
-    params: ListParams,
+    owner: OwnerId,
+    cursor: Option<String>,
+    limit: Option<u64>,
 ) -> Result<ChatListView, Problem> {
-    let cursor = params.cursor.map(|text| text.parse()).transpose()?;
-    let list = chats.list(owner, cursor, params.limit).await?;
+    let cursor = cursor.map(|text| text.parse()).transpose()?;
+    let list = chats.list(owner, cursor, limit).await?;
     Ok(ChatListView::new(list, &chats.defaults()))
 }

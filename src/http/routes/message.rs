@@ -1,5 +1,6 @@
 //! One message: read, edit, delete, cancel, ask again, its versions, and the token poll of it.
 
+use askama::Template as _;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,7 +10,7 @@ use entity::chat_message::Status;
 use entity::{MessageId, OwnerId, Parameters};
 use serde::Deserialize;
 
-use crate::chat::{Again, Cursors, MessageRead, Once, Otherwise, Sent};
+use crate::chat::{Again, Cursors, MessageRead, Once, Otherwise, Sent, TokensPoll};
 use crate::http::AppState;
 use crate::http::extract::{
     Body, CacheControl, Caller, Form, MessagePath, NumberPath, Params, PositionPath, Posted,
@@ -19,14 +20,19 @@ use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::chat::SentView;
 use crate::http::view::message::{MessageFragment, MessageView};
-use crate::http::view::tokens::{TokensEndFragment, TokensFragment, TokensView};
+use crate::http::view::poller::keeps_pace;
+use crate::http::view::tokens::{
+    PageRead, TokensEndFragment, TokensFragment, TokensRestFragment, TokensView,
+};
 use crate::http::view::versions::{CancelledView, VersionsView};
-use crate::model::delta::{Delta, MAX_DELTA_BYTES};
+use crate::model::delta::MAX_DELTA_BYTES;
 use crate::model::hint::Activity;
 
 pub(super) fn router() -> Router<AppState> {
     Router::new()
         .route("/chat/message/{uuid}", get(read).put(edit).delete(delete))
+        .route("/chat/message/{uuid}/edit", post(edit))
+        .route("/chat/message/{uuid}/delete", post(delete))
         .route("/chat/message/{uuid}/cancel", post(cancel))
         .route("/chat/message/{uuid}/retry", post(retry))
         .route("/chat/message/{uuid}/regenerate", post(regenerate))
@@ -58,6 +64,11 @@ struct AgainBody {
 struct TokensParams {
     /// Where the client has read what the model thinks to; without it, it does not want to.
     reasoning: Option<String>,
+    /// Of a page: bytes before the position that are in a block which may still change.
+    #[serde(default)]
+    open: usize,
+    /// Of a page: milliseconds between its polls.
+    after: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -89,11 +100,16 @@ async fn delete(
     form: Form,
     MessagePath(id): MessagePath,
 ) -> Result<Response, Problem> {
+    let chat = match form {
+        Form::Page => Some(app.chats.message(owner, id).await?.row.chat_id),
+        Form::Json | Form::Fragment => None,
+    };
     app.chats.delete_message(owner, id).await?;
-    match form {
-        Form::Json => Ok(reply::no_content()),
+    match (form, chat) {
+        (Form::Json, _) => Ok(reply::no_content()),
+        (Form::Page, Some(chat)) => reply::see_other(&format!("/chat/{chat}")),
         // HTMX swaps nothing on a 204; the empty fragment takes the message's place.
-        Form::Fragment | Form::Page => Ok(reply::empty()),
+        (Form::Fragment | Form::Page, _) => Ok(reply::empty()),
     }
 }
 
@@ -220,7 +236,8 @@ pub(super) async fn message_reply(
     message: MessageRead,
 ) -> Result<Response, Problem> {
     if form == Form::Page {
-        return reply::see_other(&format!("/chat/{}", message.row.chat_id));
+        let row = message.row;
+        return reply::see_other(&format!("/chat/{}#message-{}", row.chat_id, row.id));
     }
     let hint = app.load.poll_after_ms(Activity::Flowing);
     reply::html(StatusCode::OK, MessageFragment::new(message, hint)).await
@@ -235,8 +252,16 @@ async fn tokens(
     Params(params): Params<TokensParams>,
 ) -> Result<Response, Problem> {
     let reasoning = params.reasoning.map(|text| parse_position(&text));
+    // A page is shown the last block anew, as long as it may change.
+    let read = PageRead {
+        position,
+        open_bytes: params.open,
+    };
     let cursors = Cursors {
-        text: position,
+        text: match form {
+            Form::Json => position,
+            Form::Fragment | Form::Page => read.from(),
+        },
         reasoning: reasoning.transpose()?,
     };
     let poll = app.chats.poll_tokens(owner, id, cursors).await?;
@@ -246,14 +271,32 @@ async fn tokens(
     }
     if poll.status != Status::Pending {
         let message = app.chats.message(owner, id).await?;
-        return reply::html(StatusCode::OK, TokensEndFragment::new(message, hint)).await;
+        return end_reply(poll, message, read, hint).await;
     }
-    let is_at = |delta: &Delta, position| delta.append && delta.position == position;
     let reasoning = poll.reasoning.as_ref().zip(cursors.reasoning);
-    let is_unchanged = is_at(&poll.delta, position)
-        && reasoning.is_none_or(|(delta, position)| is_at(delta, position));
-    if is_unchanged {
+    let is_unchanged = read.has_all_of(&poll.delta)
+        && reasoning.is_none_or(|(delta, position)| delta.append && delta.position == position);
+    if is_unchanged && keeps_pace(params.after, hint) {
         return Ok(reply::no_content());
     }
-    reply::html_now(StatusCode::OK, &TokensFragment::new(poll, hint))
+    reply::html_of(StatusCode::OK, move || {
+        TokensFragment::new(poll, read, hint).render()
+    })
+    .await
+}
+
+/// The end of an answer for a page that has read it so far: what is missing, or all of it.
+async fn end_reply(
+    poll: TokensPoll,
+    message: MessageRead,
+    read: PageRead,
+    hint: u64,
+) -> Result<Response, Problem> {
+    reply::html_of(StatusCode::OK, move || {
+        match TokensRestFragment::new(&poll, &message, read, hint) {
+            Some(rest) => rest.render(),
+            None => TokensEndFragment::new(message, hint).render(),
+        }
+    })
+    .await
 }

@@ -13,6 +13,7 @@ use crate::http::extract::{CursorPath, Form, Params};
 use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::messages::{MessagesFragment, MessagesView};
+use crate::http::view::poller::keeps_pace;
 use crate::model::hint::Activity;
 
 pub(super) fn router() -> Router<AppState> {
@@ -26,6 +27,8 @@ pub(super) fn router() -> Router<AppState> {
 #[serde(deny_unknown_fields)]
 struct PollParams {
     revision: Option<i64>,
+    /// Of a page: milliseconds between its polls.
+    after: Option<u64>,
 }
 
 async fn poll(
@@ -44,7 +47,8 @@ async fn poll(
         Form::Json => reply::json(StatusCode::OK, &MessagesView::new(poll, hint)),
         Form::Fragment | Form::Page => {
             let is_seen = params.revision.is_none_or(|seen| seen == poll.revision);
-            if poll.new.is_empty() && poll.changed.is_empty() && is_seen {
+            let is_unchanged = poll.new.is_empty() && poll.changed.is_empty() && is_seen;
+            if is_unchanged && keeps_pace(params.after, hint) {
                 return Ok(reply::no_content());
             }
             let token_hint = app.load.poll_after_ms(Activity::Flowing);

@@ -3,6 +3,8 @@
 mod about;
 mod assets;
 mod chat;
+#[cfg(debug_assertions)]
+mod components;
 mod health;
 mod home;
 mod list;
@@ -14,6 +16,7 @@ mod problems;
 mod reaction;
 mod restore;
 mod search;
+mod theme;
 mod usage;
 
 use axum::Router;
@@ -21,7 +24,10 @@ use axum::Router;
 use super::AppState;
 
 pub(super) fn router() -> Router<AppState> {
-    Router::new()
+    let router = Router::new();
+    #[cfg(debug_assertions)]
+    let router = router.merge(components::router());
+    router
         .merge(home::router())
         .merge(list::router())
         .merge(chat::router())
@@ -36,5 +42,6 @@ pub(super) fn router() -> Router<AppState> {
         .merge(health::router())
         .merge(metrics::router())
         .merge(problems::router())
+        .merge(theme::router())
         .merge(usage::router())
 }

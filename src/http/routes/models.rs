@@ -15,6 +15,7 @@ use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::agents::{AgentsPage, AgentsView};
 use crate::http::view::commands::{CommandsPage, CommandsView};
+use crate::http::view::frame::Frame;
 use crate::http::view::models::{ModelsPage, ModelsView};
 
 pub(super) fn router() -> Router<AppState> {
@@ -28,26 +29,37 @@ async fn models(
     State(chats): State<Arc<Chats>>,
     Caller(owner): Caller,
     form: Form,
+    frame: Frame,
 ) -> Result<Response, Problem> {
     let models = ModelsView::new(&chats.models(owner).await);
     match form {
         Form::Json => reply::json(StatusCode::OK, &models),
-        Form::Fragment | Form::Page => reply::html_now(StatusCode::OK, &ModelsPage { models }),
+        Form::Fragment | Form::Page => {
+            reply::html_now(StatusCode::OK, &ModelsPage { frame, models })
+        }
     }
 }
 
-async fn agents(State(chats): State<Arc<Chats>>, form: Form) -> Result<Response, Problem> {
+async fn agents(
+    State(chats): State<Arc<Chats>>,
+    form: Form,
+    frame: Frame,
+) -> Result<Response, Problem> {
     let agents = AgentsView::new(chats.agents());
     match form {
         Form::Json => reply::json(StatusCode::OK, &agents),
-        Form::Fragment | Form::Page => reply::html_now(StatusCode::OK, &AgentsPage { agents }),
+        Form::Fragment | Form::Page => {
+            reply::html_now(StatusCode::OK, &AgentsPage { frame, agents })
+        }
     }
 }
 
-async fn commands(form: Form) -> Result<Response, Problem> {
+async fn commands(form: Form, frame: Frame) -> Result<Response, Problem> {
     let commands = CommandsView::new();
     match form {
         Form::Json => reply::json(StatusCode::OK, &commands),
-        Form::Fragment | Form::Page => reply::html_now(StatusCode::OK, &CommandsPage { commands }),
+        Form::Fragment | Form::Page => {
+            reply::html_now(StatusCode::OK, &CommandsPage { frame, commands })
+        }
     }
 }

@@ -2,13 +2,16 @@
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::post;
 
-use super::chat::{Nothing, changed_reply};
+use super::chat::{Nothing, changed_reply, main, push_url, refresh_lists};
 use crate::http::AppState;
 use crate::http::extract::{Caller, DeletedChatPath, Form, Posted};
 use crate::http::problem::Problem;
+use crate::http::reply;
+use crate::http::view::chat::RestoredFragment;
 
 pub(super) fn router() -> Router<AppState> {
     Router::new().route("/chat/{uuid}/restore", post(restore))
@@ -25,5 +28,13 @@ async fn restore(
     }: Posted<Nothing>,
 ) -> Result<Response, Problem> {
     let restored = app.chats.restore_chat(owner, id, once.as_ref()).await?;
-    changed_reply(&app, form, restored).await
+    if form != Form::Fragment {
+        return changed_reply(&app, form, restored).await;
+    }
+    let chat = app.chats.own(owner, id).await?;
+    let main = main(&app, &chat, None).await?;
+    let mut response = reply::html(StatusCode::OK, RestoredFragment { main }).await?;
+    push_url(&mut response, &format!("/chat/{id}"))?;
+    refresh_lists(&mut response);
+    Ok(response)
 }

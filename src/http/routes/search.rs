@@ -7,11 +7,13 @@ use axum::response::Response;
 use axum::routing::get;
 use serde::Deserialize;
 
+use super::list::side_list;
 use crate::http::AppState;
 use crate::http::extract::{Caller, Form, Params};
 use crate::http::problem::Problem;
 use crate::http::reply;
-use crate::http::view::search::SearchView;
+use crate::http::view::frame::Frame;
+use crate::http::view::search::{FoundFragment, SearchView};
 
 pub(super) fn router() -> Router<AppState> {
     Router::new().route("/chat/search", get(search))
@@ -28,11 +30,20 @@ async fn search(
     State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
+    frame: Frame,
     Params(params): Params<SearchParams>,
 ) -> Result<Response, Problem> {
+    if form == Form::Fragment && params.q.trim().is_empty() {
+        // Nothing is looked for any more: the list takes its place again.
+        let list = side_list(&app, owner, frame, None).await?;
+        return reply::html_now(StatusCode::OK, &list);
+    }
     let found = app.chats.search(owner, &params.q).await?;
     let view = SearchView::new(found, &app.chats.defaults());
     match form {
-        Form::Json | Form::Fragment | Form::Page => reply::json(StatusCode::OK, &view),
+        Form::Json => reply::json(StatusCode::OK, &view),
+        Form::Fragment | Form::Page => {
+            reply::html_now(StatusCode::OK, &FoundFragment::new(view, params.q))
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::http::AppState;
 use crate::http::extract::{Caller, Form, Params};
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
+use crate::http::view::frame::Frame;
 use crate::http::view::usage::{UsagePage, UsageView};
 use crate::store::UsageGroup;
 
@@ -45,6 +46,7 @@ async fn usage(
     State(chats): State<Arc<Chats>>,
     Caller(owner): Caller,
     form: Form,
+    frame: Frame,
     Params(params): Params<UsageParams>,
 ) -> Result<Response, Problem> {
     let group = match params.by {
@@ -58,7 +60,7 @@ async fn usage(
     let usage = UsageView::new(report);
     match form {
         Form::Json => reply::json(StatusCode::OK, &usage),
-        Form::Fragment | Form::Page => reply::html_now(StatusCode::OK, &UsagePage { usage }),
+        Form::Fragment | Form::Page => reply::html_now(StatusCode::OK, &UsagePage { frame, usage }),
     }
 }
 

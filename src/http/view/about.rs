@@ -1,8 +1,12 @@
 //! What is to be known of an answer beside its text.
 
-use entity::MessageId;
+use askama::Template;
+use entity::{ChatId, MessageId, Timestamp};
 use serde::Serialize;
 
+use super::assets::{self, Icon};
+use super::frame::{Frame, Theme};
+use super::words::{W, milliseconds};
 use crate::chat::About;
 use crate::model::usage::amount;
 
@@ -54,10 +58,6 @@ impl AboutView {
     }
 
     #[cfg(any(test, debug_assertions))]
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for a component, of which there is none yet")
-    )]
     pub fn sample() -> Self {
         Self {
             message_uuid: MessageId(uuid::Uuid::from_u128(7)),
@@ -78,9 +78,78 @@ impl AboutView {
     }
 }
 
+/// The same for people: a name and a value each. Of a message that nobody was asked for there is only
+/// when it was said.
+#[derive(Template)]
+#[template(path = "about.html")]
+pub struct AboutFragment {
+    pub sent_at: Timestamp,
+    pub facts: Vec<(&'static str, String)>,
+}
+
+impl AboutFragment {
+    pub fn new(sent_at: Timestamp, about: Option<AboutView>) -> Self {
+        let facts = about.map(|about| about.facts()).unwrap_or_default();
+        Self { sent_at, facts }
+    }
+
+    /// The time, UTC, for people whose browser runs no script.
+    pub fn time(&self) -> String {
+        let sent = self.sent_at.to_datetime();
+        sent.format("%-d %b %Y, %H:%M UTC").to_string()
+    }
+}
+
+impl AboutView {
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let estimated = |count: i64| {
+            if self.estimated {
+                format!("{count} ({})", W.estimated)
+            } else {
+                count.to_string()
+            }
+        };
+        let by = self.provider.as_deref().map(|name| format!(" ({name})"));
+        let by = by.unwrap_or_default();
+        let model = self.model.as_deref().map(|model| format!("{model}{by}"));
+        let finished = match (&self.finish_reason, self.cached) {
+            (Some(reason), true) => Some(format!("{reason}, {}", W.from_cache)),
+            (reason, _) => reason.clone(),
+        };
+        let facts = [
+            (W.model, model),
+            (W.tokens_read, self.input_tokens.map(estimated)),
+            (W.tokens_written, self.output_tokens.map(estimated)),
+            (W.first_word_after, self.first_token_ms.map(milliseconds)),
+            (W.took, self.duration_ms.map(milliseconds)),
+            (W.cost, self.cost.map(|cost| format!("{cost:.4}"))),
+            (W.finish_reason, finished),
+        ];
+        let known = facts.into_iter();
+        known
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    }
+}
+
+/// The page of it.
+#[derive(Template)]
+#[template(path = "about_page.html")]
+pub struct AboutPage {
+    pub frame: Frame,
+    pub chat: ChatId,
+    pub about: AboutFragment,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn facts_are_told_to_people() {
+        let about = AboutFragment::new(Timestamp(1_795_226_400_000), Some(AboutView::sample()));
+        insta::assert_snapshot!(about.render().unwrap());
+    }
 
     #[test]
     fn all_that_is_known_is_told() {

@@ -3,6 +3,9 @@
 use askama::Template;
 use serde::Serialize;
 
+use super::assets::{self, Icon};
+use super::frame::{Frame, Theme};
+use super::words::W;
 use crate::model::agent::Agent;
 
 /// One agent. Its system prompt is the operator's, and not shown.
@@ -41,12 +44,30 @@ impl AgentsView {
             agents: agents.iter().map(view).collect(),
         }
     }
+
+    #[cfg(any(test, debug_assertions))]
+    pub fn sample() -> Self {
+        let agent = AgentView {
+            alias: "tutor".to_owned(),
+            name: "Tutor & <friend>".to_owned(),
+            description: "Explains step by step".to_owned(),
+            icon: "🎓".to_owned(),
+            colour: "#7a3ea8".to_owned(),
+            greeting: "What would you like to understand?".to_owned(),
+            model: None,
+            suggestions: vec!["Why is the sky <blue>?".to_owned()],
+        };
+        Self {
+            agents: vec![agent],
+        }
+    }
 }
 
 /// The page of it.
 #[derive(Template)]
 #[template(path = "agents.html")]
 pub struct AgentsPage {
+    pub frame: Frame,
     pub agents: AgentsView,
 }
 
@@ -66,7 +87,12 @@ mod tests {
             ..Agent::default()
         };
         let agents = AgentsView::new(&[agent]);
-        let page = AgentsPage { agents }.render().unwrap();
+        let page = AgentsPage {
+            frame: Frame::default(),
+            agents,
+        }
+        .render()
+        .unwrap();
         let main = page.split("<main").nth(1).unwrap();
         assert!(!main.contains("secret"));
         insta::assert_snapshot!(main);

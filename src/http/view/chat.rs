@@ -3,13 +3,17 @@
 use askama::Template;
 use entity::chat::{Model as Chat, OnBusy, Status};
 use entity::chat_message::Role;
-use entity::{ChatId, Parameters, RequestId, Timestamp};
+use entity::{ChatId, MessageId, Parameters, RequestId, Timestamp};
 use serde::Serialize;
 
+use super::assets::{self, Icon};
+use super::frame::{Frame, Theme};
 use super::message::{MessageCard, MessageView};
 use super::messages::messages_poller;
 use super::poller::Poller;
+use super::words::{self, W};
 use crate::chat::{ChatDefaults, Created, MessageRead, MessagesPoll, Sent};
+use crate::model::command::{COMMANDS, Entry};
 use crate::model::delta::MAX_DELTA_BYTES;
 
 /// The chat of the polling protocol.
@@ -106,17 +110,30 @@ pub struct ChatMain {
     pub chat: ChatView,
     pub cards: Vec<MessageCard>,
     pub poller: Poller,
+    /// Where there are more messages than the page has; a page with script polls for them.
+    pub more: Option<String>,
+    /// The UUID of the next message: sent twice, it is stored once.
+    pub fresh: MessageId,
+    pub commands: &'static [Entry],
+    pub replaces_title: bool,
+    now: Timestamp,
 }
 
 impl ChatMain {
     pub fn new(
         poll: MessagesPoll,
         defaults: &ChatDefaults<'_>,
-        hint: u64,
-        token_hint: u64,
+        now: Timestamp,
+        (hint, token_hint): (u64, u64),
     ) -> Self {
+        let more = poll.cursor.filter(|_| poll.has_more);
         Self {
             poller: messages_poller(poll.chat.id, poll.cursor, poll.revision, hint),
+            more: more.map(|cursor| format!("/chat/{}?after={cursor}", poll.chat.id)),
+            fresh: MessageId::generate(),
+            commands: &COMMANDS,
+            replaces_title: false,
+            now,
             chat: ChatView::new(poll.chat, defaults),
             cards: poll
                 .new
@@ -126,9 +143,20 @@ impl ChatMain {
         }
     }
 
-    #[cfg(test)]
+    /// Where a page without script looks again: at the end of the messages, and never at the address
+    /// that it has, for then the browser would only go to the end of what it has.
+    pub fn look_again(&self) -> String {
+        format!("/chat/{}?look={}#end", self.chat.uuid, self.now.0)
+    }
+
+    /// Whether something is still to come, for which a page without script looks again.
+    pub fn is_pending(&self) -> bool {
+        self.chat.is_answering() || self.cards.iter().any(MessageCard::is_pending)
+    }
+
+    #[cfg(any(test, debug_assertions))]
     pub fn sample() -> Self {
-        use entity::chat_message::{Role, Status as MessageStatus};
+        use entity::chat_message::Status as MessageStatus;
         let uuid = ChatId(uuid::Uuid::from_u128(1));
         Self {
             chat: ChatView {
@@ -148,6 +176,11 @@ impl ChatMain {
                 MessageCard::sample(Role::Assistant, MessageStatus::Pending, "Yes, "),
             ],
             poller: messages_poller(uuid, None, 3, 300),
+            more: Some(format!("/chat/{uuid}?after={uuid}")),
+            fresh: MessageId(uuid::Uuid::from_u128(9)),
+            commands: &COMMANDS[..2],
+            replaces_title: false,
+            now: Timestamp(1_795_226_401_000),
         }
     }
 }
@@ -156,10 +189,34 @@ impl ChatMain {
 #[derive(Template)]
 #[template(path = "chat.html")]
 pub struct ChatPage {
+    pub frame: Frame,
     pub main: ChatMain,
 }
 
-/// A fresh message box without a complaint: what HTMX gets for a message that was sent.
+/// A chat was brought back: it takes the place of what is shown, and nothing is said of it any more.
+#[derive(Template)]
+#[template(path = "restored.html")]
+pub struct RestoredFragment {
+    pub main: ChatMain,
+}
+
+/// A chat has another title: the heading of a page that shows it, and the lists that it is in.
+#[derive(Template)]
+#[template(path = "renamed.html")]
+pub struct RenamedFragment {
+    pub chat: ChatView,
+    pub is_shown: bool,
+}
+
+/// A chat was deleted, and can still be brought back.
+#[derive(Template)]
+#[template(path = "deleted.html")]
+pub struct DeletedNotice {
+    pub chat: ChatId,
+    pub title: String,
+}
+
+/// A message box without a complaint: what HTMX gets for a message that was sent.
 #[derive(Template)]
 #[template(path = "composer_sent.html")]
 pub struct ComposerSent {}
@@ -171,6 +228,7 @@ mod tests {
     #[test]
     fn the_page_of_a_chat() {
         let page = ChatPage {
+            frame: Frame::default(),
             main: ChatMain::sample(),
         };
         insta::with_settings!({filters => vec![(r"\?v=[0-9a-f]{16}", "?v=[hash]")]}, {

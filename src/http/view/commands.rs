@@ -3,6 +3,9 @@
 use askama::Template;
 use serde::Serialize;
 
+use super::assets::{self, Icon};
+use super::frame::{Frame, Theme};
+use super::words::W;
 use crate::model::command::COMMANDS;
 
 /// One command.
@@ -37,5 +40,6 @@ impl CommandsView {
 #[derive(Template)]
 #[template(path = "commands.html")]
 pub struct CommandsPage {
+    pub frame: Frame,
     pub commands: CommandsView,
 }

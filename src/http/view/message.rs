@@ -1,14 +1,16 @@
 //! One message, as JSON and as an element of the page.
 
 use askama::Template;
-use entity::chat_message::{Role, Status};
+use entity::chat_message::{Reaction, Role, Status};
 use entity::{ChatId, MessageId, RequestId, Timestamp};
 use serde::Serialize;
 
+use super::assets::Icon;
 use super::markdown;
 use super::poller::Poller;
 use super::reaction::ReactionView;
-use super::tokens::tokens_poller;
+use super::tokens::{Grown, tokens_poller};
+use super::words::{self, W};
 use crate::chat::MessageRead;
 use crate::model::failure::Failure;
 use crate::model::position::Position;
@@ -105,12 +107,24 @@ impl MessageView {
     }
 }
 
+/// What a message on its way to a page does to the one that is there.
+#[derive(Clone, Copy, Debug)]
+enum Replaces {
+    Nothing,
+    Whatever,
+    Another,
+}
+
 /// A message as the page shows it: `templates/message.html`.
 #[derive(Clone, Debug)]
 pub struct MessageCard {
     pub message: MessageView,
-    /// It takes the place of the element that is there already.
-    pub replaces: bool,
+    /// The chat's revision when the message last changed.
+    pub revision: i64,
+    /// Which element that is there already it takes the place of.
+    replaces: Replaces,
+    /// Its foot alone takes the place of the one that is there.
+    pub replaces_foot: bool,
     token_hint: u64,
 }
 
@@ -118,43 +132,168 @@ impl MessageCard {
     /// `token_hint`: milliseconds between the polls for its tokens.
     pub fn new(read: MessageRead, token_hint: u64) -> Self {
         Self {
+            revision: read.row.revision,
             message: MessageView::new(read),
-            replaces: false,
+            replaces: Replaces::Nothing,
+            replaces_foot: false,
             token_hint,
         }
     }
 
+    /// In the place of what is there, whatever it is.
     pub fn replacing(self) -> Self {
         Self {
-            replaces: true,
+            replaces: Replaces::Whatever,
             ..self
         }
     }
 
-    /// The poller of an answer that is being written.
-    pub fn poller(&self) -> Option<Poller> {
-        let is_written = self.is_pending() && self.message.role == Role::Assistant;
-        is_written.then(|| {
+    /// In the place of what is there, if that is another one and knows nothing of the change yet.
+    pub fn replacing_another(self) -> Self {
+        Self {
+            replaces: Replaces::Another,
+            ..self
+        }
+    }
+
+    pub fn replacing_its_foot(self) -> Self {
+        Self {
+            replaces_foot: true,
+            ..self
+        }
+    }
+
+    /// The value of `hx-swap-oob`. Another one is of another revision, and has no poller of its own, which
+    /// would bring what has changed piece by piece. (No colon in the selector's first word: HTMX takes
+    /// the last one there for its own.)
+    pub fn oob(&self) -> Option<String> {
+        let (uuid, revision) = (self.message.uuid, self.revision);
+        match self.replaces {
+            Replaces::Nothing => None,
+            Replaces::Whatever => Some("true".to_owned()),
+            Replaces::Another => Some(format!(
+                "outerHTML:#messages > #message-{uuid}:not(:has(> [data-revision='{revision}'], [id^='poll-']))"
+            )),
+        }
+    }
+
+    /// Whether more of the text is to come, by polling for its tokens: it is being written, or too long
+    /// for one answer.
+    pub fn is_growing(&self) -> bool {
+        !self.is_user() && (self.is_written() || self.message.truncated)
+    }
+
+    fn is_written(&self) -> bool {
+        self.is_pending() && self.message.role == Role::Assistant
+    }
+
+    /// The text as HTML, as far as it is known; already safe.
+    pub fn rendered(&self) -> Grown {
+        if self.is_user() {
+            Grown::default()
+        } else if self.is_growing() {
+            Grown::of(&self.message.content)
+        } else {
+            Grown {
+                closed: markdown::to_html(&self.message.content),
+                ..Grown::default()
+            }
+        }
+    }
+
+    /// The poller of a text of which more is to come.
+    pub fn poller(&self, rendered: &Grown) -> Option<Poller> {
+        self.is_growing().then(|| {
             let (uuid, position) = (self.message.uuid, self.message.position);
             let thoughts = self.message.reasoning.as_ref();
             let thoughts = thoughts.map_or(Position::START, |thoughts| thoughts.position);
-            tokens_poller(uuid, position, thoughts, self.token_hint)
+            tokens_poller(
+                uuid,
+                (position, rendered.open_bytes),
+                thoughts,
+                self.token_hint,
+            )
         })
     }
 
-    /// What can be done with the message: the last part of the route, and the button's name.
-    pub fn action(&self) -> Option<(&'static str, &'static str)> {
-        if self.message.role == Role::Assistant && self.message.reply_to.is_none() {
-            // A greeting answers nothing.
+    /// The address of the message, which its actions' begin with.
+    pub fn path(&self) -> String {
+        format!("/chat/message/{}", self.message.uuid)
+    }
+
+    /// Whether it answers somebody: a greeting does not.
+    fn is_answer(&self) -> bool {
+        self.message.role == Role::Assistant && self.message.reply_to.is_some()
+    }
+
+    pub fn can_stop(&self) -> bool {
+        self.is_pending() && (self.is_user() || self.is_answer())
+    }
+
+    /// How it is asked for again: the last part of the route, and the button's name.
+    pub fn again(&self) -> Option<(&'static str, &'static str)> {
+        if !self.is_answer() {
             return None;
         }
-        match (self.message.role, self.message.status) {
-            (Role::Assistant, Status::Pending) => Some(("cancel", "Stop")),
-            (Role::User, Status::Pending) => Some(("cancel", "Withdraw")),
-            (Role::Assistant, Status::Completed) => Some(("regenerate", "Regenerate")),
-            (Role::Assistant, Status::Failed | Status::Cancelled) => Some(("retry", "Try again")),
-            _ => None,
+        match self.message.status {
+            Status::Pending => None,
+            Status::Completed => Some(("regenerate", W.regenerate)),
+            Status::Failed | Status::Cancelled => Some(("retry", W.try_again)),
         }
+    }
+
+    /// A command has been carried out and cannot be said otherwise.
+    pub fn can_edit(&self) -> bool {
+        self.is_user() && self.message.request_uuid.is_some()
+    }
+
+    pub fn is_edited(&self) -> bool {
+        self.is_user() && self.message.versions > 1
+    }
+
+    /// The numbers of the versions before and after the one that is shown, where there are several.
+    pub fn neighbours(&self) -> Option<(Option<i64>, Option<i64>)> {
+        let (version, versions) = (self.message.version, self.message.versions);
+        let is_choice = self.is_answer() && versions > 1;
+        is_choice.then(|| {
+            let earlier = (version > 1).then(|| version - 1);
+            let later = (version < versions).then(|| version + 1);
+            (earlier, later)
+        })
+    }
+
+    pub fn version_of(&self) -> String {
+        let (version, versions) = (self.message.version, self.message.versions);
+        words::put_all(W.version_of, &[&version, &versions])
+    }
+
+    pub fn can_react(&self) -> bool {
+        self.is_answer() && self.message.status == Status::Completed
+    }
+
+    /// What the reader thinks of the answer: `like`, `dislike`, or nothing.
+    pub fn reaction(&self) -> &'static str {
+        let reaction = self.message.reaction.as_ref();
+        match reaction.map(|reaction| reaction.reaction) {
+            None => "",
+            Some(Reaction::Like) => "like",
+            Some(Reaction::Dislike) => "dislike",
+        }
+    }
+
+    pub fn has(&self, reaction: &str) -> bool {
+        self.reaction() == reaction
+    }
+
+    /// What the button of a reaction says: pressed once more, it takes it back.
+    pub fn press(&self, reaction: &'static str) -> &'static str {
+        if self.has(reaction) { "none" } else { reaction }
+    }
+
+    /// The comment of a reaction; none where there is no reaction.
+    pub fn comment(&self) -> Option<&str> {
+        let reaction = self.message.reaction.as_ref()?;
+        Some(reaction.comment.as_deref().unwrap_or_default())
     }
 
     pub fn is_pending(&self) -> bool {
@@ -170,35 +309,26 @@ impl MessageCard {
         let message = &self.message;
         let mut remarks = Vec::new();
         if message.left_out > 0 {
-            let what = if message.left_out == 1 {
-                "message was"
-            } else {
-                "messages were"
+            let text = match (message.left_out, message.summarised) {
+                (1, true) => W.summarised_one,
+                (1, false) => W.left_out_one,
+                (_, true) => W.summarised_many,
+                (_, false) => W.left_out_many,
             };
-            let how = if message.summarised {
-                "summarised"
-            } else {
-                "left out"
-            };
-            remarks.push(format!(
-                "{} earlier {what} {how}: the model's context window is full.",
-                message.left_out
-            ));
+            remarks.push(words::put(text, message.left_out));
         }
         if message.finish_reason.as_deref() == Some("length") {
-            remarks.push("The model stopped at its limit of tokens.".to_owned());
+            remarks.push(W.stopped_at_length.to_owned());
         }
         if message.cached {
-            remarks.push(
-                "The same question had been answered before; this is that answer.".to_owned(),
-            );
+            remarks.push(W.was_cached.to_owned());
         }
         remarks
     }
 
     /// Whether there is something to fold out: what the model thought, or may yet think.
     pub fn has_thoughts(&self) -> bool {
-        self.message.reasoning.is_some() || self.poller().is_some()
+        self.message.reasoning.is_some() || self.is_growing()
     }
 
     /// What the model thought so far.
@@ -210,10 +340,10 @@ impl MessageCard {
     /// The name that the page gives the speaker.
     pub fn speaker(&self) -> &'static str {
         match self.message.role {
-            Role::User => "You",
-            Role::Assistant => "Assistant",
-            Role::Agent => "Pollen",
-            Role::System => "System",
+            Role::User => W.you,
+            Role::Assistant => W.assistant,
+            Role::Agent => W.pollen,
+            Role::System => W.system,
         }
     }
 
@@ -235,18 +365,13 @@ impl MessageCard {
         }
     }
 
-    /// The finished text as HTML; already safe.
-    pub fn html(&self) -> String {
-        markdown::to_html(&self.message.content)
-    }
-
     /// The time of day, UTC, for people.
     pub fn time(&self) -> String {
         let created = self.message.created_at.to_datetime();
         created.format("%-d %b %Y, %H:%M UTC").to_string()
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, debug_assertions))]
     pub fn sample(role: Role, status: Status, content: &str) -> Self {
         let uuid = uuid::Uuid::from_u128(7);
         Self {
@@ -280,7 +405,9 @@ impl MessageCard {
                 summarised: false,
                 reaction: None,
             },
-            replaces: false,
+            revision: 3,
+            replaces: Replaces::Nothing,
+            replaces_foot: false,
             token_hint: 300,
         }
     }

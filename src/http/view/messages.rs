@@ -4,8 +4,10 @@ use askama::Template;
 use entity::{ChatId, MessageId};
 use serde::Serialize;
 
+use super::assets::Icon;
 use super::message::{MessageCard, MessageView};
 use super::poller::Poller;
+use super::words::W;
 use crate::chat::MessagesPoll;
 
 /// The answer of the messages poll.
@@ -45,16 +47,22 @@ pub fn messages_poller(
     after_ms: u64,
 ) -> Poller {
     let cursor = cursor.map(|uuid| format!("/{uuid}")).unwrap_or_default();
-    Poller::new(
-        format!("/chat/{chat}/messages{cursor}?revision={revision}"),
-        after_ms,
-    )
+    let url = format!("/chat/{chat}/messages{cursor}?revision={revision}");
+    Poller::new(&url, after_ms)
+}
+
+/// What a page shows of the chat itself.
+#[derive(Debug)]
+pub struct TitleView {
+    pub title: String,
 }
 
 /// New and changed messages for a page, and the poller that goes on.
 #[derive(Template)]
 #[template(path = "messages.html")]
 pub struct MessagesFragment {
+    pub chat: TitleView,
+    pub replaces_title: bool,
     pub poller: Poller,
     pub new: Vec<MessageCard>,
     pub changed: Vec<MessageCard>,
@@ -64,13 +72,17 @@ impl MessagesFragment {
     pub fn new(poll: MessagesPoll, hint: u64, token_hint: u64) -> Self {
         let card = |read| MessageCard::new(read, token_hint);
         Self {
+            chat: TitleView {
+                title: poll.chat.title.clone(),
+            },
+            replaces_title: true,
             poller: messages_poller(poll.chat.id, poll.cursor, poll.revision, hint),
             new: poll.new.into_iter().map(card).collect(),
             changed: poll
                 .changed
                 .into_iter()
                 .map(card)
-                .map(MessageCard::replacing)
+                .map(MessageCard::replacing_another)
                 .collect(),
         }
     }
@@ -85,9 +97,15 @@ mod tests {
     #[test]
     fn new_messages_are_appended_and_changed_ones_replaced() {
         let fragment = MessagesFragment {
+            chat: TitleView {
+                title: "Tea & so on".to_owned(),
+            },
+            replaces_title: true,
             poller: messages_poller(ChatId(uuid::Uuid::from_u128(1)), None, 3, 300),
             new: vec![MessageCard::sample(Role::Assistant, Status::Pending, "")],
-            changed: vec![MessageCard::sample(Role::User, Status::Completed, "hi").replacing()],
+            changed: vec![
+                MessageCard::sample(Role::User, Status::Completed, "hi").replacing_another(),
+            ],
         };
         insta::assert_snapshot!(fragment.render().unwrap());
     }

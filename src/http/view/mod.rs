@@ -7,6 +7,9 @@ pub mod agents;
 pub mod assets;
 pub mod chat;
 pub mod commands;
+#[cfg(any(test, debug_assertions))]
+pub mod components;
+pub mod frame;
 pub mod home;
 pub mod list;
 pub mod markdown;
@@ -20,3 +23,4 @@ pub mod search;
 pub mod tokens;
 pub mod usage;
 pub mod versions;
+pub mod words;

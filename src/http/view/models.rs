@@ -4,6 +4,9 @@ use askama::Template;
 use entity::Parameters;
 use serde::Serialize;
 
+use super::assets::{self, Icon};
+use super::frame::{Frame, Theme};
+use super::words::{self, W};
 use crate::chat::ModelOffer;
 
 /// One model.
@@ -80,6 +83,7 @@ impl ModelsView {
 #[derive(Template)]
 #[template(path = "models.html")]
 pub struct ModelsPage {
+    pub frame: Frame,
     pub models: ModelsView,
 }
 
@@ -107,7 +111,12 @@ mod tests {
         let models = ModelsView {
             models: vec![model("a", 1.5), model("b", 0.0)],
         };
-        let page = ModelsPage { models }.render().unwrap();
+        let page = ModelsPage {
+            frame: Frame::default(),
+            models,
+        }
+        .render()
+        .unwrap();
         let main = page.split("<main").nth(1).unwrap();
         insta::assert_snapshot!(main);
     }

@@ -10,8 +10,13 @@ pub struct Poller {
 }
 
 impl Poller {
-    pub fn new(url: String, after_ms: u64) -> Self {
-        Self { url, after_ms }
+    /// `url` with a query; the pace goes along, so that an answer can say when it changes (P9).
+    pub fn new(url: &str, after_ms: u64) -> Self {
+        let pace = pace(after_ms);
+        Self {
+            url: format!("{url}&after={pace}"),
+            after_ms,
+        }
     }
 
     /// The value of `hx-trigger`: every so often, or at once and then every so often, should the
@@ -21,5 +26,36 @@ impl Poller {
             AT_ONCE_MS => format!("load, every {FLOWING_MS}ms"),
             ms => format!("every {ms}ms"),
         }
+    }
+}
+
+/// Milliseconds between the polls of an element that was told to poll `after_ms`.
+fn pace(after_ms: u64) -> u64 {
+    match after_ms {
+        AT_ONCE_MS => FLOWING_MS,
+        ms => ms,
+    }
+}
+
+/// Whether an element that polls at the pace `after` should go on as it does. One that does not say its
+/// pace keeps it.
+pub fn keeps_pace(after: Option<u64>, hint: u64) -> bool {
+    after.is_none_or(|after| after == pace(hint)) && hint != AT_ONCE_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_element_keeps_its_pace_until_the_server_wants_another() {
+        assert!(keeps_pace(None, 300) && keeps_pace(Some(300), 300));
+        assert!(!keeps_pace(Some(300), 600), "the server is busy");
+        assert!(!keeps_pace(Some(300), AT_ONCE_MS), "there is more");
+        assert!(
+            Poller::new("/x?y=1", AT_ONCE_MS)
+                .url
+                .ends_with("&after=300")
+        );
     }
 }

@@ -2,6 +2,9 @@
 
 use askama::Template;
 
+use super::assets::{self, Icon};
+use super::frame::{Frame, Theme};
+use super::words::{self, W};
 use crate::http::problem::{Kind, Problem, ProblemBody};
 
 /// A problem where the answer should have been.
@@ -34,13 +37,15 @@ impl<'a> ProblemFragment<'a> {
 #[derive(Template)]
 #[template(path = "problem_page.html")]
 pub struct ProblemPage<'a> {
+    pub frame: Frame,
     pub status: u16,
     pub problem: ProblemFragment<'a>,
 }
 
 impl<'a> ProblemPage<'a> {
-    pub fn new(problem: &'a Problem, body: &ProblemBody<'a>) -> Self {
+    pub fn new(problem: &'a Problem, body: &ProblemBody<'a>, frame: Frame) -> Self {
         Self {
+            frame,
             status: body.status,
             problem: ProblemFragment::new(problem, body),
         }
@@ -51,6 +56,7 @@ impl<'a> ProblemPage<'a> {
 #[derive(Template)]
 #[template(path = "problem_kind.html")]
 pub struct KindPage {
+    pub frame: Frame,
     pub kind: Kind,
 }
 
@@ -70,7 +76,9 @@ mod tests {
     fn a_client_error_says_what_is_wrong() {
         let problem = Problem::new(Kind::InvalidField, "`message` is missing or <empty>");
         let body = problem.body("/chat/x/send", "id-1");
-        let page = ProblemPage::new(&problem, &body).render().unwrap();
+        let page = ProblemPage::new(&problem, &body, Frame::default())
+            .render()
+            .unwrap();
         assert!(page.contains("&lt;empty&gt;") || page.contains("&#60;empty&#62;"));
         assert!(!page.contains("id-1"));
     }

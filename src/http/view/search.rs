@@ -1,9 +1,11 @@
 //! What was found, as JSON; its pieces are kept apart for a page to mark them.
 
+use askama::Template;
 use entity::MessageId;
 use serde::{Serialize, Serializer};
 
 use super::chat::ChatView;
+use super::words::{self, W};
 use crate::chat::{ChatDefaults, FoundChat};
 use crate::model::search::Piece;
 
@@ -37,10 +39,6 @@ impl SearchView {
     }
 
     #[cfg(any(test, debug_assertions))]
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for a page, of which there is none yet")
-    )]
     pub fn sample() -> Self {
         let piece = |text: &str, is_match| Piece {
             text: text.to_owned(),
@@ -77,9 +75,33 @@ fn plain<S: Serializer>(pieces: &[Piece], serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_str(&text)
 }
 
+/// What was found, for an element of a page.
+#[derive(Template)]
+#[template(path = "found.html")]
+pub struct FoundFragment {
+    pub found: Vec<FoundView>,
+    /// What was looked for.
+    pub text: String,
+}
+
+impl FoundFragment {
+    pub fn new(view: SearchView, text: String) -> Self {
+        Self {
+            found: view.found,
+            text,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_found_is_marked_on_a_page() {
+        let found = FoundFragment::new(SearchView::sample(), "ple".to_owned());
+        insta::assert_snapshot!(found.render().unwrap());
+    }
 
     #[test]
     fn the_json_has_the_snippet_in_one_piece() {

@@ -4,6 +4,9 @@ use askama::Template;
 use entity::Timestamp;
 use serde::Serialize;
 
+use super::assets::{self, Icon};
+use super::frame::{Frame, Theme};
+use super::words::{self, W};
 use crate::chat::{UsageReport, UsageRow};
 use crate::model::allowance::{Allowance, Measure};
 use crate::model::usage::amount;
@@ -119,14 +122,36 @@ impl LimitView {
         }
     }
 
+    /// All of it, for people.
+    pub fn sentence(&self) -> String {
+        let resets = self.resets();
+        let values: [&dyn std::fmt::Display; 5] =
+            [&self.used, &self.limit, &self.of, &self.per, &resets];
+        words::put_all(W.limit_used, &values)
+    }
+
     /// When it begins anew, UTC, for people.
-    pub fn resets(&self) -> String {
+    fn resets(&self) -> String {
         let resets = self.resets_at.to_datetime();
         resets.format("%-d %b %Y, %H:%M UTC").to_string()
     }
 }
 
 impl UsageView {
+    /// What there can be a row for each of: its name, and the same for people.
+    pub const GROUPS: [(&'static str, &'static str); 3] = [
+        ("day", W.by_day),
+        ("model", W.by_model),
+        ("chat", W.by_chat),
+    ];
+
+    /// What the rows are of, for people.
+    pub fn word(&self) -> &'static str {
+        let groups = Self::GROUPS.into_iter();
+        let mut named = groups.filter(|(name, _)| *name == self.by);
+        named.next().map_or("", |(_, word)| word)
+    }
+
     pub fn new(report: UsageReport) -> Self {
         let day = |at: entity::Timestamp| at.to_datetime().format("%Y-%m-%d").to_string();
         Self {
@@ -158,6 +183,7 @@ pub fn name(group: UsageGroup) -> &'static str {
 #[derive(Template)]
 #[template(path = "usage.html")]
 pub struct UsagePage {
+    pub frame: Frame,
     pub usage: UsageView,
 }
 
@@ -199,7 +225,12 @@ mod tests {
                 resets_at: Timestamp(1_795_226_400_000),
             }],
         };
-        let page = UsagePage { usage }.render().unwrap();
+        let page = UsagePage {
+            frame: Frame::default(),
+            usage,
+        }
+        .render()
+        .unwrap();
         let main = page.split("<main").nth(1).unwrap();
         insta::assert_snapshot!(main);
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::markdown;
 use super::message::MessageView;
+use super::words::W;
 use crate::chat::{Cancelled, Version, Versions};
 use crate::model::failure::Failure;
 

@@ -9,7 +9,8 @@ use comrak::nodes::{Node, NodeCodeBlock, NodeLink, NodeMath, NodeTaskItem, NodeV
 use comrak::options::Plugins;
 
 use super::blocks::{self, Block, Source};
-use super::{COPY, DONE, TABLE, TO_DO, highlight, safe};
+use super::{highlight, safe};
+use crate::http::view::words::W;
 
 /// Deeper nesting is shown as plain text: the sanitiser's time grows with the square of it.
 const MAX_NESTING: usize = 40;
@@ -103,8 +104,9 @@ pub(super) fn plain(text: &str) -> String {
 
 /// The button, and what comes before the code itself.
 fn beginning() -> String {
+    let copy = W.copy;
     format!(
-        "<button type=\"button\" class=\"copy needs-script\">{COPY}</button>\
+        "<button type=\"button\" class=\"copy needs-script\">{copy}</button>\
          <pre tabindex=\"0\"><code>"
     )
 }
@@ -124,9 +126,10 @@ fn language(info: &str) -> Option<&str> {
 fn table(page: &mut Page<'_, '_, '_>, node: Node<'_>, entering: bool) -> Rendered {
     if entering {
         page.cr()?;
+        let name = W.table;
         write!(
             page,
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{TABLE}\">"
+            "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"{name}\">"
         )?;
         return format_node_default(page, node, entering);
     }
@@ -141,8 +144,8 @@ fn task(page: &mut Page<'_, '_, '_>, item: &NodeTaskItem, entering: bool) -> Wri
         return page.write_str("</li>\n");
     }
     let (name, checked) = match item.symbol {
-        Some(_) => (DONE, " checked=\"\""),
-        None => (TO_DO, ""),
+        Some(_) => (W.done, " checked=\"\""),
+        None => (W.to_do, ""),
     };
     page.cr()?;
     write!(

@@ -9,7 +9,7 @@ use super::blocks::{self, Block};
 use super::{finished, limits, unfinished};
 
 /// More than this that may still change is not rendered at every poll.
-const MAX_OPEN_BYTES: usize = 32 * 1024;
+pub const MAX_OPEN_BYTES: usize = 32 * 1024;
 
 /// A growing text as HTML.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,10 +35,6 @@ pub enum Open {
 /// of what was rendered before.
 ///
 /// Time and answer grow with the text given, which is what was open before and what came since.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the page does not grow by blocks yet")
-)]
 pub fn growing(text: &str) -> Growing {
     if !limits::parses_fast(text) {
         return Growing {
@@ -83,10 +79,6 @@ fn open(text: &str) -> Open {
 /// No block knows of another, with these exceptions: an address that is defined in one is used in
 /// others, also before it; a mark of the byte order is dropped where a text begins and nowhere else;
 /// and a text that is shown as it is because of one line is so from its start.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the page does not grow by blocks yet")
-)]
 pub fn blocks_stand_alone(text: &str) -> bool {
     let beyond_start = text.strip_prefix('\u{feff}').unwrap_or(text);
     !text.contains("]:") && !beyond_start.contains('\u{feff}') && limits::parses_fast(text)

@@ -23,20 +23,10 @@ mod limits;
 mod remembered;
 mod safe;
 
-#[expect(unused_imports, reason = "the page does not grow by blocks yet")]
-pub use growing::{Growing, Open, blocks_stand_alone, growing};
+pub use growing::{MAX_OPEN_BYTES, Open, blocks_stand_alone, growing};
 
 use blocks::Block;
 use format::Colours;
-
-/// The word on the button that copies a piece of code.
-pub(super) const COPY: &str = "Copy";
-/// What a table's frame is called: it takes the focus, so that it scrolls by keyboard.
-pub(super) const TABLE: &str = "Table";
-/// What the box before a finished task is called.
-pub(super) const DONE: &str = "done";
-/// What the box before a task that is not finished is called.
-pub(super) const TO_DO: &str = "to do";
 
 /// The whole text as sanitised HTML.
 pub fn to_html(text: &str) -> String {
@@ -46,6 +36,11 @@ pub fn to_html(text: &str) -> String {
     let mut html = String::with_capacity(text.len() * 2);
     blocks::each(text, |block| html.push_str(&finished(block)));
     html
+}
+
+/// A text that is shown as it is.
+pub fn escaped(text: &str) -> String {
+    ammonia::clean_text(text)
 }
 
 /// A block that will not change, in colours.

@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use ammonia::Builder;
 
-use super::{DONE, TABLE, TO_DO, highlight};
+use super::highlight;
+use crate::http::view::words::W;
 
 pub(super) const TAGS: [&str; 29] = [
     "a",
@@ -46,10 +47,10 @@ const ATTRIBUTES: [(&str, &[&str]); 2] = [("a", &["href", "title"]), ("ol", &["s
 /// Attributes with these values.
 const VALUES: [(&str, &str, &[&str]); 11] = [
     ("button", "type", &["button"]),
-    ("div", "aria-label", &[TABLE]),
-    ("div", "role", &["region"]),
+    ("div", "aria-label", &[W.table]),
+    ("div", "role", &["group"]),
     ("div", "tabindex", &["0"]),
-    ("input", "aria-label", &[DONE, TO_DO]),
+    ("input", "aria-label", &[W.done, W.to_do]),
     ("input", "checked", &[""]),
     ("input", "disabled", &[""]),
     ("input", "type", &["checkbox"]),

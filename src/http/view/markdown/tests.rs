@@ -78,7 +78,7 @@ fn a_table_has_a_frame_that_scrolls() {
     shows(
         "| a | b |\n| - | :-: |\n| 1<br>2 | 3 |\n",
         &[
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table\">\n<table>",
+            "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Table\">\n<table>",
             "<td>1<br>2</td>",
             "<td align=\"center\">3</td>",
             "</table>\n</div>",
