@@ -17,6 +17,7 @@ need curl curl
 need node nodejs
 need npm npm
 need setpriv util-linux
+need python3 python3
 need chromium chromium
 need chromedriver chromium-driver
 need redis-server redis-server

@@ -15,6 +15,7 @@ mod browser;
 mod cache;
 mod crash;
 mod docs;
+mod frontend;
 mod machine;
 mod models;
 mod path;
