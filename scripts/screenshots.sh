@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Takes the pictures of the README anew, with a scripted model: docs/images/*.png. Look at each of them.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+./scripts/prepare.sh
+
+exec cargo test --locked --test pollen -- --ignored --exact \
+  browser::screenshots::the_pictures_of_the_readme
