@@ -211,6 +211,7 @@ async fn on_a_narrow_screen_it_is_a_drawer() {
         0,
         "nothing sticks out at 320 pixels"
     );
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
     app.stop().await;
 }

@@ -95,6 +95,7 @@ async fn a_tab_that_nobody_sees_polls_rarely_and_catches_up_at_once() {
     assert_eq!(browser.count(FINISHED).await, 0, "nobody has looked");
     browser.evaluate(&show(false)).await;
     assert_eq!(browser.text_of(FINISHED).await, "one two");
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
     app.stop().await;
 }
@@ -139,6 +140,7 @@ async fn the_way_back_leads_into_the_middle_of_the_answer() {
     gate.cancel();
     assert_eq!(browser.text_of(FINISHED).await, "one two");
     assert_eq!(browser.count(".message").await, 2);
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
     app.stop().await;
 }
@@ -224,6 +226,7 @@ async fn a_chat_in_which_nothing_happens_is_polled_at_the_servers_pace() {
         (browser.count(FINISHED).await == 2).then_some(())
     })
     .await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
     browser.close().await;
     app.stop().await;
 }
