@@ -73,7 +73,12 @@ const placeAt = (root, offset) => {
   }
   return null;
 };
-const SIDEWAYS = ".markdown pre, .markdown .scroll";
+// What scrolls sideways, text by text.
+const sideways = function* () {
+  for (const text of document.querySelectorAll(".message [id^=text-]")) {
+    for (const [index, part] of [...text.querySelectorAll("pre, .scroll")].entries()) yield [`${text.id} ${index}`, part];
+  }
+};
 const held = new WeakMap();
 const hold = () => {
   const selection = getSelection();
@@ -86,8 +91,7 @@ const hold = () => {
     focused: document.activeElement.closest(".message")?.id,
     wasAside: document.activeElement.closest("#side-list") !== null,
     open: [...document.querySelectorAll(".message details[open]")].map((part) => [part.closest(".message").id, part.className]),
-    // What scrolls sideways in a block that still grows.
-    aside: [...document.querySelectorAll(SIDEWAYS)].map((part) => [part.scrollLeft, part === document.activeElement]),
+    scrolled: new Map([...sideways()].map(([name, part]) => [name, [part.scrollLeft, part === document.activeElement]])),
     typed: [...document.querySelectorAll(".message :is(textarea, input)")]
       .filter((field) => field.value !== field.defaultValue).map((field) => [field.id, field.value]),
     text: isHere && {
@@ -98,9 +102,9 @@ const hold = () => {
     },
   };
 };
-const giveBack = ({ focused, wasAside, open, typed, aside, text }) => {
-  for (const [index, part] of [...document.querySelectorAll(SIDEWAYS)].entries()) {
-    const [left, hadFocus] = aside[index] ?? [0, false];
+const giveBack = ({ focused, wasAside, open, typed, scrolled, text }) => {
+  for (const [name, part] of sideways()) {
+    const [left, hadFocus] = scrolled.get(name) ?? [0, false];
     part.scrollLeft ||= left;
     if (hadFocus) part.focus({ preventScroll: true });
   }
