@@ -117,14 +117,63 @@ impl Chats {
 }
 
 fn activity(poll: &MessagesPoll) -> Activity {
+    let reads = || poll.changed.iter().chain(&poll.new);
     let is_pending = |read: &MessageRead| read.row.status == Status::Pending;
+    // The chat went on between the reads: what it has now is told by the next poll.
+    let moved_on = |read: &MessageRead| read.row.revision > poll.chat.revision;
     if poll.has_more {
         Activity::More
     } else if poll.chat.status == ChatStatus::WaitingForChatbot
-        || poll.changed.iter().chain(&poll.new).any(is_pending)
+        || reads().any(is_pending)
+        || reads().any(moved_on)
     {
         Activity::Flowing
     } else {
         Activity::Idle
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use entity::chat_message::Role;
+    use entity::{ChatId, OwnerId, Timestamp};
+
+    use super::*;
+    use crate::chat::agents::finished_message;
+
+    #[test]
+    fn a_chat_that_went_on_while_it_was_read_is_not_idle() {
+        let now = Timestamp(1_795_226_400_000);
+        let chat = Chat {
+            id: ChatId::generate(),
+            owner_id: OwnerId::LOCAL,
+            title: String::new(),
+            agent: None,
+            model: None,
+            status: ChatStatus::WaitingForUser,
+            on_busy: None,
+            parameters: None,
+            summary: None,
+            summary_through: None,
+            next_sequence: 2,
+            revision: 3,
+            created_at: now,
+            updated_at: now,
+            deleted_at: None,
+        };
+        let question = finished_message(&chat, Role::User, "Tea?", now);
+        let mut poll = MessagesPoll {
+            cursor: Some(question.id),
+            revision: chat.revision,
+            new: vec![MessageRead::stored(question, MAX_DELTA_BYTES)],
+            changed: Vec::new(),
+            has_more: false,
+            activity: Activity::Idle,
+            chat,
+        };
+        assert_eq!(activity(&poll), Activity::Idle);
+        // The chat's row was read before the request was claimed, its message after that.
+        poll.chat.revision -= 1;
+        assert_eq!(activity(&poll), Activity::Flowing);
     }
 }

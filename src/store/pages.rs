@@ -45,7 +45,11 @@ impl Store {
         if fitting == 0 {
             return Ok(MessagePage::default());
         }
-        self.read_page(&sizes, fitting, Column::Sequence).await
+        let mut page = self.read_page(&sizes, fitting, Column::Sequence).await?;
+        // One may have gone since its size was looked at.
+        page.messages
+            .retain(|row| row.deleted_at.is_none() && row.superseded_at.is_none());
+        Ok(page)
     }
 
     /// The messages up to `sequence` that changed after `revision`, in the order in which they

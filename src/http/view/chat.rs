@@ -149,9 +149,11 @@ impl ChatMain {
         format!("/chat/{}?look={}#end", self.chat.uuid, self.now.0)
     }
 
-    /// Whether something is still to come, for which a page without script looks again.
+    /// Whether something is still to come, for which a page without script looks again: also if
+    /// the chat went on while it was read, for then the page may have a question without its answer.
     pub fn is_pending(&self) -> bool {
-        self.chat.is_answering() || self.cards.iter().any(MessageCard::is_pending)
+        let is_open = |card: &MessageCard| card.is_pending() || card.revision > self.chat.revision;
+        self.chat.is_answering() || self.cards.iter().any(is_open)
     }
 
     #[cfg(any(test, debug_assertions))]
@@ -234,5 +236,23 @@ mod tests {
         insta::with_settings!({filters => vec![(r"\?v=[0-9a-f]{16}", "?v=[hash]")]}, {
             insta::assert_snapshot!(page.render().unwrap());
         });
+    }
+
+    #[test]
+    fn a_page_looks_again_while_something_is_to_come() {
+        use entity::chat_message::Status as MessageStatus;
+        let mut main = ChatMain::sample();
+        assert!(main.is_pending(), "the chat waits for its answer");
+        main.chat.status = Status::WaitingForUser;
+        assert!(main.is_pending(), "the answer is pending");
+        main.cards = vec![MessageCard::sample(
+            Role::User,
+            MessageStatus::Completed,
+            "Tea?",
+        )];
+        assert!(!main.is_pending());
+        // The chat was read before the request was claimed, its messages after that.
+        main.chat.revision = main.cards[0].revision - 1;
+        assert!(main.is_pending(), "the chat went on while it was read");
     }
 }
