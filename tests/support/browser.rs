@@ -221,10 +221,20 @@ impl Browser {
         element.send_keys(keys).await.unwrap();
     }
 
-    /// Presses a button as soon as it is there. In one go, for the page may replace it at any time.
+    /// Presses a button as soon as it is there. In one go, for the page may replace it at any time;
+    /// and once, though the answer to the press may be lost to the page that it leads to.
     pub async fn press(&self, css: &str) {
+        let once = uuid::Uuid::new_v4();
         let script = format!(
-            "(button => (button?.focus(), button?.click(), !!button))(document.querySelector({css:?}))"
+            "(() => {{
+                if (sessionStorage.pressed === '{once}') return true;
+                const button = document.querySelector({css:?});
+                if (!button) return false;
+                sessionStorage.pressed = '{once}';
+                button.focus();
+                button.click();
+                return true;
+            }})()"
         );
         eventually(css, async || {
             (self.evaluate(&script).await == true).then_some(())
