@@ -8,7 +8,17 @@ use super::error::StoreError;
 /// locks on the database file itself would be disturbed.
 #[derive(Debug)]
 pub(super) struct FileLock {
-    _file: File,
+    file: File,
+}
+
+/// A lock lasts as long as any copy of its file is open, and a child process that is just being
+/// started has one until its program runs. So it is let go, not only closed.
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "the lock on the database's file could not be let go");
+        }
+    }
 }
 
 impl FileLock {
@@ -25,7 +35,7 @@ impl FileLock {
             .open(&path)
             .map_err(cannot)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse(database.to_owned())),
             Err(TryLockError::Error(source)) => Err(cannot(source)),
         }
