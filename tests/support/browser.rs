@@ -15,7 +15,8 @@ use super::app::eventually;
 
 const MISSING: &str = "the browser is missing: install Debian's packages `chromium` and `chromium-driver` (./scripts/test.sh does)";
 
-/// How often a script is tried again that met a page on its way, and the pause between.
+/// How often chromedriver is started, or a script is tried again that met a page on its way; the
+/// pause between.
 const TRIES: usize = 10;
 const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// How long to wait for something to show.
@@ -86,6 +87,32 @@ impl Kind {
     }
 }
 
+/// A chromedriver, and the port on which it listens. One that finds no port that is free over both
+/// IPv4 and IPv6 gives up at once; the next has another.
+async fn driver() -> (Child, String) {
+    let mut said = String::new();
+    for _ in 0..TRIES {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect(MISSING);
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if let Some((_, port)) = line.split_once("successfully on port ") {
+                let port = port.trim_end_matches('.').to_owned();
+                // Chromedriver goes on talking; somebody has to listen, or the pipe fills.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+                return (driver, port);
+            }
+            said = line;
+        }
+    }
+    panic!("chromedriver ended {TRIES} times, the last time with {said:?}");
+}
+
 /// One browser with a profile of its own.
 pub struct Browser {
     pub page: Client,
@@ -99,26 +126,7 @@ impl Browser {
     }
 
     pub async fn open_as(kind: Kind) -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect(MISSING);
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = loop {
-            let line = lines
-                .next_line()
-                .await
-                .unwrap()
-                .expect("chromedriver ended");
-            if let Some((_, port)) = line.split_once("successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
-            }
-        };
-        // Chromedriver goes on talking; somebody has to listen, or the pipe fills.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let (driver, port) = driver().await;
         let profile = tempfile::tempdir().unwrap();
         let profile_flag = format!("--user-data-dir={}", profile.path().display());
         let size_flag = format!("--window-size={},{}", kind.width, kind.height);
