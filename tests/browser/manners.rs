@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{FINISHED, PENDING};
 use crate::support::browser::Browser;
 use crate::support::{
-    Database, Script, Server, TestApp, Upstream, app::eventually, database::Kind,
+    Database, Script, Server, TestApp, Upstream, app::eventually, database::Kind, ports::free_port,
 };
 
 const TROUBLE: &str = "#trouble:not([hidden])";
@@ -166,10 +166,10 @@ async fn a_server_that_is_killed_in_the_middle_of_an_answer_is_no_news_to_the_re
         ("POLLEN_OPENAI__MODEL", "scripted-model"),
         ("POLLEN_LEDGER__FLUSH_INTERVAL_MS", "10"),
     ];
-    let server = Server::start(&dir, &variables).await;
-    let (base, listen) = (server.base.clone(), server.base.replace("http://", ""));
+    let listen = format!("127.0.0.1:{}", free_port());
+    let server = Server::start_at(&dir, &variables, &listen).await;
     let browser = Browser::open().await;
-    browser.visit(&base, "/").await;
+    browser.visit(&server.base, "/").await;
     browser.type_into("#message", "Tell me\u{E007}").await;
     assert_eq!(browser.text_of(PENDING).await, "half of");
     server.kill().await;

@@ -14,7 +14,9 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::browser::Browser;
-use crate::support::{Script, TestApp, Upstream, app::eventually, database::Kind};
+use crate::support::{
+    Script, TestApp, Upstream, app::eventually, database::Kind, ports::free_port,
+};
 
 pub const PENDING: &str = ".message-assistant:has([data-status=pending]) .markdown";
 pub const FINISHED: &str = ".message-assistant:has([data-status=completed]) .markdown";
@@ -321,12 +323,7 @@ async fn a_message_that_is_not_taken_stays_in_the_box_with_the_reason() {
 async fn a_server_that_went_away_is_missed_and_welcomed_back() {
     let gate = CancellationToken::new();
     let script = Script::stream().say(["shown "]).wait(&gate).finish();
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let listen = format!("127.0.0.1:{port}");
+    let listen = format!("127.0.0.1:{}", free_port());
     let settings = [("listen", listen.as_str())];
     let upstream = Upstream::scripted([script, Script::answer(["said anew"])]).await;
     let mut app = TestApp::start_with(Kind::Sqlite, upstream, &settings).await;

@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::server::FrontEnd;
 use super::{REASON, block, refusal};
 use crate::support::browser::Browser;
-use crate::support::{Script, TestApp, Upstream, app::eventually, database::Kind};
+use crate::support::{
+    Script, TestApp, Upstream, app::eventually, database::Kind, ports::free_port,
+};
 
 const PENDING: &str = ".message-assistant:has([data-status=pending]) [id^=text-]";
 const FINISHED: &str = ".message-assistant:has([data-status=completed]) [id^=text-]";
@@ -205,7 +207,7 @@ async fn what_is_not_taken_stays_in_the_box(major: Major) {
 async fn a_server_that_went_away_is_found_again(major: Major) {
     let gate = CancellationToken::new();
     let script = Script::stream().say(["shown "]).wait(&gate).finish();
-    let listen = super::free_address();
+    let listen = format!("127.0.0.1:{}", free_port());
     let upstream = Upstream::scripted([script, Script::answer(["said anew"])]).await;
     let mut stage = Stage::set(major, upstream, &[("listen", &listen)]).await;
     stage.send("Hello").await;

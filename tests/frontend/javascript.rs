@@ -7,7 +7,9 @@ use tokio_util::sync::CancellationToken;
 use super::server::FrontEnd;
 use super::{REASON, block, refusal};
 use crate::support::browser::Browser;
-use crate::support::{Script, TestApp, Upstream, app::eventually, database::Kind};
+use crate::support::{
+    Script, TestApp, Upstream, app::eventually, database::Kind, ports::free_port,
+};
 
 const PAGE: &str = "<!doctype html><title>Ask</title><form><input name=message><button>Ask</button></form>\
     <main></main><script src=/ask.js></script><script src=/page.js></script>";
@@ -96,7 +98,7 @@ async fn a_conversation() {
 async fn a_server_that_went_away_is_found_again() {
     let gate = CancellationToken::new();
     let script = Script::stream().say(["shown "]).wait(&gate).finish();
-    let listen = super::free_address();
+    let listen = format!("127.0.0.1:{}", free_port());
     let upstream = Upstream::scripted([script, Script::answer(["said anew"])]).await;
     let settings = [("listen", listen.as_str())];
     let mut app = TestApp::start_with(Kind::Sqlite, upstream, &settings).await;

@@ -26,12 +26,6 @@ fn refusal() -> crate::support::Script {
 }
 const REASON: &str = "It says: too <much>";
 
-/// An address that nobody listens at.
-fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
-}
-
 #[test]
 fn the_plain_javascript_has_twenty_lines() {
     assert!(block("ask.js").lines().count() <= 20);

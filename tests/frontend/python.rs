@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{REASON, block, refusal};
 use crate::support::app::PATIENCE;
-use crate::support::{Script, TestApp, Upstream, database::Kind};
+use crate::support::{Script, TestApp, Upstream, database::Kind, ports::free_port};
 
 const MISSING: &str =
     "Python is missing: install Debian's package `python3` (./scripts/test.sh does)";
@@ -121,7 +121,7 @@ async fn a_failure_is_told() {
 async fn a_server_that_is_away_is_waited_for() {
     let gate = CancellationToken::new();
     let script = Script::stream().say(["shown "]).wait(&gate).finish();
-    let listen = super::free_address();
+    let listen = format!("127.0.0.1:{}", free_port());
     let upstream = Upstream::scripted([script, Script::answer(["said anew"])]).await;
     let settings = [("listen", listen.as_str())];
     let mut app = TestApp::start_with(Kind::Sqlite, upstream, &settings).await;

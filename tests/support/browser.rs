@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::app::eventually;
+use super::ports::free_port;
 
 const MISSING: &str = "the browser is missing: install Debian's packages `chromium` and `chromium-driver` (./scripts/test.sh does)";
 
@@ -87,13 +88,13 @@ impl Kind {
     }
 }
 
-/// A chromedriver, and the port on which it listens. One that finds no port that is free over both
-/// IPv4 and IPv6 gives up at once; the next has another.
+/// A chromedriver, and the port on which it listens. One whose port is not free over both IPv4 and
+/// IPv6 gives up at once; the next has another.
 async fn driver() -> (Child, String) {
     let mut said = String::new();
     for _ in 0..TRIES {
         let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
+            .arg(format!("--port={}", free_port()))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .kill_on_drop(true)

@@ -4,6 +4,7 @@ pub mod app;
 pub mod browser;
 pub mod client;
 pub mod database;
+pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod proxy;

@@ -5,13 +5,14 @@
 //! however it ends, the pipe closes, and the shell stops the server and removes its directory.
 
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sea_orm::ConnectionTrait;
+
+use super::ports::free_port;
 
 const MISSING: &str =
     "PostgreSQL is missing: install Debian's package `postgresql` (./scripts/test.sh does)";
@@ -58,10 +59,7 @@ impl Cluster {
     }
 
     fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .unwrap()
-            .port();
+        let port = free_port();
         let mut command = as_unprivileged_user("sh");
         let mut keeper = command
             .args(["-c", KEEPER, "keeper"])

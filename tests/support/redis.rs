@@ -1,6 +1,5 @@
 //! A Redis server of a test's own, which keeps nothing on disk.
 
-use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use super::ports::free_port;
 use super::process::send_signal;
 
 const MISSING: &str =
@@ -71,13 +71,6 @@ impl Redis {
     pub async fn resume(&self) {
         send_signal(&self.child, "-CONT").await;
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .unwrap()
-        .port()
 }
 
 /// None if it ended before it served.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use crate::support::{TestApp, Upstream, app::eventually};
+use crate::support::{TestApp, Upstream, app::eventually, ports::free_port};
 
 const MISSING: &str = "the third-party model server is missing: install Node.js and npm, then \
     `npm ci --prefix tests/third_party` (./scripts/test.sh does)";
@@ -31,11 +31,7 @@ impl Mock {
 
 async fn mock() -> Mock {
     assert!(Path::new(CLI).exists(), "{MISSING}");
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_port();
     let child = Command::new("node")
         .args([
             CLI,
