@@ -46,8 +46,10 @@ on("htmx:before:request", (event) => {
   if (sourceEvent?.type === "every" && !mayPoll(sourceElement)) event.preventDefault();
 });
 on("htmx:after:request", (event) => {
-  const { status } = event.detail.ctx.response;
-  if (status >= 500 || status === 429) failed();
+  const { sourceElement, response: { status } } = event.detail.ctx;
+  // A poll is refused by what stands in between, and that passes; only what is gone (404) stays so.
+  const isPassing = status >= 400 && status !== 404 && sourceElement.matches(POLLER);
+  if (status >= 500 || status === 429 || isPassing) failed();
   else succeeded();
 });
 on("htmx:error", failed);

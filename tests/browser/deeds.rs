@@ -252,16 +252,12 @@ async fn a_slash_opens_the_commands_and_keys_choose_one() {
     assert_eq!(browser.count("#commands li:not([hidden])").await, 1);
     browser.type_into("#message", ENTER).await;
     assert_eq!(browser.evaluate(VALUE).await, "/model ");
-    browser
-        .evaluate("document.getElementById('message').value = ''")
-        .await;
+    browser.empty_the_box().await;
     browser.type_into("#message", &format!("/{DOWN}")).await;
     let selected = "document.querySelector('#commands [aria-selected=true]').id === document.getElementById('message').getAttribute('aria-activedescendant')";
     assert_eq!(browser.evaluate(selected).await, true);
     // What is a command already is sent.
-    browser
-        .evaluate("document.getElementById('message').value = ''")
-        .await;
+    browser.empty_the_box().await;
     browser
         .type_into("#message", &format!("/help{ENTER}"))
         .await;

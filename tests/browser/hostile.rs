@@ -350,7 +350,11 @@ async fn titles_previews_snippets_and_searches_are_text() {
     harmless(&browser, "the draft").await;
     browser.press("main form[action$='/delete'] button").await;
     assert!(browser.text_of("#notice p").await.contains("hacked"));
-    harmless(&browser, "the notice").await;
+    assert_eq!(browser.evaluate(HARM).await, json!([]), "the notice");
+    assert_eq!(
+        browser.complaints_without(&chat).await,
+        Vec::<String>::new()
+    );
     browser.close().await;
     app.stop().await;
 }

@@ -208,6 +208,37 @@ async fn a_message_that_is_deleted_elsewhere_disappears_and_polls_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_gateway_refuses_for_a_while_ends_no_polling() {
+    let gate = CancellationToken::new();
+    let (app, browser) = asked(two_pieces(&gate)).await;
+    for status in [401, 403, 407, 408, 429] {
+        let refuse = format!(
+            "((window.ours ??= window.fetch), (window.fetch = async () => new Response('<p>Refused</p>', {{status: {status}}})), true)"
+        );
+        browser.evaluate(&refuse).await;
+        assert_eq!(browser.text_of(TROUBLE).await, "Reconnecting…", "{status}");
+        browser
+            .evaluate("((window.fetch = window.ours), true)")
+            .await;
+        eventually("no trouble any more", async || {
+            (browser.count(TROUBLE).await == 0).then_some(())
+        })
+        .await;
+        assert_eq!(browser.count("#messages-poll, [id^=poll-]").await, 2);
+        assert_eq!(browser.text_of(PENDING).await, "one");
+    }
+    gate.cancel();
+    assert_eq!(browser.text_of(FINISHED).await, "one two");
+    browser.type_into("#message", "And on?\u{E007}").await;
+    eventually("the second message", async || {
+        (browser.count(".message-user").await == 2).then_some(())
+    })
+    .await;
+    browser.close().await;
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chat_in_which_nothing_happens_is_polled_at_the_servers_pace() {
     let app = TestApp::start(Kind::Sqlite, Upstream::echo().await).await;
     let (chat, ..) = app.ask("Hello").await;

@@ -309,9 +309,7 @@ async fn a_message_that_is_not_taken_stays_in_the_box_with_the_reason() {
         "This is longer than twenty bytes"
     );
     // Once it is short enough it goes, and the complaint with it.
-    browser
-        .evaluate("document.getElementById('message').value = ''")
-        .await;
+    browser.empty_the_box().await;
     browser.type_into("#message", "Short enough\u{E007}").await;
     assert_eq!(browser.text_of(FINISHED).await, "You said: Short enough");
     assert_eq!(browser.count(".problem:not([hidden])").await, 0);
@@ -339,7 +337,7 @@ async fn a_server_that_went_away_is_missed_and_welcomed_back() {
         .unwrap();
     assert_eq!(browser.text_of(PENDING).await, "shown");
     app.shut_down().await;
-    let said = browser.text_of("#trouble").await;
+    let said = browser.text_of("#trouble:not([hidden])").await;
     assert!(said.contains("Reconnecting"), "{said}");
     app.run().await;
     assert_eq!(browser.text_of(FINISHED).await, "said anew");

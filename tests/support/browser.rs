@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use fantoccini::wd::WebDriverCompatibleCommand;
+use fantoccini::wd::{TimeoutConfiguration, WebDriverCompatibleCommand};
 use fantoccini::{Client, ClientBuilder, Locator};
 use reqwest::{Method, Url};
 use serde_json::json;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::app::eventually;
+use super::app::{PATIENCE, eventually};
 use super::ports::free_port;
 
 const MISSING: &str = "the browser is missing: install Debian's packages `chromium` and `chromium-driver` (./scripts/test.sh does)";
@@ -20,8 +20,6 @@ const MISSING: &str = "the browser is missing: install Debian's packages `chromi
 /// pause between.
 const TRIES: usize = 10;
 const TRY_AGAIN: Duration = Duration::from_millis(100);
-/// How long to wait for something to show.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// ChromeDriver's own command for the console's log.
 #[derive(Debug)]
@@ -150,6 +148,8 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .expect(MISSING);
+        let limits = TimeoutConfiguration::new(Some(PATIENCE), Some(PATIENCE), None);
+        page.update_timeouts(limits).await.unwrap();
         let browser = Self {
             page,
             driver,
@@ -207,10 +207,24 @@ impl Browser {
     /// one go, for the page may replace the element at any time.
     pub async fn text_of(&self, css: &str) -> String {
         let script = format!("document.querySelector({css:?})?.innerText.trim() || null");
-        eventually(css, async || {
+        self.wait_for(css, async || {
             self.evaluate(&script).await.as_str().map(str::to_owned)
         })
         .await
+    }
+
+    /// Waits until there is something, and says what the page shows if there never is.
+    async fn wait_for<T>(&self, css: &str, ask: impl AsyncFnMut() -> Option<T>) -> T {
+        let found = tokio::time::timeout(PATIENCE / 2, eventually(css, ask)).await;
+        if let Ok(found) = found {
+            return found;
+        }
+        let shown = "[location.href, document.body.innerText].join('\\n')";
+        let shown = self.evaluate(shown).await;
+        panic!(
+            "waited in vain for {css} at {}",
+            shown.as_str().unwrap_or_default()
+        );
     }
 
     pub async fn count(&self, css: &str) -> usize {
@@ -220,14 +234,25 @@ impl Browser {
     }
 
     pub async fn type_into(&self, css: &str, keys: &str) {
-        let element = self
-            .page
-            .wait()
-            .at_most(PATIENCE)
-            .for_element(Locator::Css(css))
-            .await
-            .unwrap();
-        element.send_keys(keys).await.unwrap();
+        self.wait_for(css, async || {
+            let element = self.page.find(Locator::Css(css)).await.ok()?;
+            match element.send_keys(keys).await {
+                Ok(()) => Some(()),
+                // A poll has just put another in its place: no key has been pressed yet.
+                Err(error) if error.is_stale_element_reference() => None,
+                Err(error) => panic!("{css}: {error}"),
+            }
+        })
+        .await;
+    }
+
+    /// Takes all text out of the message box, as somebody does who deletes it: else it comes back as a
+    /// draft.
+    pub async fn empty_the_box(&self) {
+        self.evaluate(
+            "(box => (box.value = '', box.dispatchEvent(new Event('input', {bubbles: true}))))(document.getElementById('message'))",
+        )
+        .await;
     }
 
     /// Presses a button as soon as it is there. In one go, for the page may replace it at any time;
@@ -245,7 +270,7 @@ impl Browser {
                 return true;
             }})()"
         );
-        eventually(css, async || {
+        self.wait_for(css, async || {
             (self.evaluate(&script).await == true).then_some(())
         })
         .await;
@@ -262,6 +287,17 @@ impl Browser {
             tokio::time::sleep(TRY_AGAIN).await;
         }
         self.page.execute(&script, Vec::new()).await.unwrap()
+    }
+
+    /// What the browser has complained of so far, but for polls that met a chat just deleted: the page
+    /// polls until the answer to its delete is there.
+    pub async fn complaints_without(&self, deleted: &str) -> Vec<String> {
+        let of_poll = |text: &String| {
+            text.contains(&format!("/chat/{deleted}/messages")) && text.contains("404")
+        };
+        let mut complaints = self.complaints().await;
+        complaints.retain(|text| !of_poll(text));
+        complaints
     }
 
     /// What the browser has complained of so far: script errors, policy violations, failed loads.
