@@ -23,7 +23,9 @@ impl Chats {
                 .tx(|tx| async move { tx.withdraw_request(request.id, now).await });
             requests += u32::from(cancelled.await?);
         }
-        for message in self.store.lost_answers().await? {
+        let lost = self.store.lost_answers().await?;
+        let are_none_lost = lost.is_empty();
+        for message in lost {
             answers += u32::from(self.end_lost_answer(&message).await?);
         }
         for message in self.store.lost_questions().await? {
@@ -47,7 +49,10 @@ impl Chats {
         let purged: Result<u64, StoreError> = self
             .store
             .tx(|tx| async move {
-                tx.purge_finished_ledgers().await?;
+                // What is left of an answer that was lost is in its ledger, until it was seen to.
+                if are_none_lost {
+                    tx.purge_finished_ledgers().await?;
+                }
                 tx.purge_keys(now).await
             })
             .await;

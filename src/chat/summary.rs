@@ -124,8 +124,13 @@ impl Chats {
                 let is_ours = request.is_some_and(|request| {
                     request.attempt == attempt && request.status == Status::Running
                 });
-                tx.lock_chat(chat.id).await?;
-                if !is_ours || tx.have_changed(told, chat.revision).await? {
+                let now = tx.lock_chat(chat.id).await?;
+                // What this one goes on from may have been forgotten since, with a message in it.
+                let goes_on = now.is_some_and(|now| {
+                    (now.summary, now.summary_through)
+                        == (chat.summary.clone(), chat.summary_through)
+                });
+                if !is_ours || !goes_on || tx.have_changed(told, chat.revision).await? {
                     return Ok::<_, StoreError>(());
                 }
                 let change = ChatChange {
