@@ -166,7 +166,7 @@ async fn a_client_that_goes_away_before_its_answer_changes_nothing() {
         "POST /chat/message/{answer}/cancel HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
     );
     client.write_all(request.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     drop(client);
     tokio::time::sleep(Duration::from_millis(100)).await;
     intruder.execute_unprepared("ROLLBACK").await.unwrap();

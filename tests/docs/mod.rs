@@ -114,7 +114,9 @@ async fn run_sessions(path: &str) {
     let mut input = shell.stdin.take().unwrap();
     let mut output = BufReader::new(shell.stdout.take().unwrap()).lines();
     for step in steps {
-        let command = step.command.replace(DOCUMENTED, &server.base);
+        // The documents' second is for a machine that has nothing else to do.
+        let command = step.command.replace("sleep 1;", "sleep 2.5;");
+        let command = command.replace(DOCUMENTED, &server.base);
         let script = format!("{command}\nprintf '\\n%s\\n' '{END}'\n");
         input.write_all(script.as_bytes()).await.unwrap();
         let mut printed = String::new();

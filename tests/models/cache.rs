@@ -279,7 +279,7 @@ on_both_databases! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_keeps_answers_and_its_death_in_the_middle_stops_none() {
     let mut redis = Redis::start().await;
-    let more = format!("redis_url = \"{}\"\n", redis.url());
+    let more = with_redis(&redis);
     let app = start(Kind::Sqlite, Upstream::echo().await, &more).await;
     app.ask("one").await;
     app.ask("one").await;
@@ -300,7 +300,7 @@ async fn a_redis_keeps_answers_and_its_death_in_the_middle_stops_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_dies_under_an_answer_and_comes_back_is_used_again() {
     let mut redis = Redis::start().await;
-    let more = format!("redis_url = \"{}\"\n", redis.url());
+    let more = with_redis(&redis);
     let gate = CancellationToken::new();
     let script = Script::stream()
         .say(["half "])
@@ -333,9 +333,15 @@ async fn a_redis_that_dies_under_an_answer_and_comes_back_is_used_again() {
 /// Several of the looks that a node takes for the answer of another.
 const LOOKS: Duration = Duration::from_millis(500);
 
+/// A machine that has other things to do is no reason to go without Redis.
+fn with_redis(redis: &Redis) -> String {
+    let url = redis.url();
+    format!("redis_url = \"{url}\"\n[cache]\ntimeout_ms = 30000\n")
+}
+
 /// Two servers that have nothing in common but the model and a Redis.
 async fn two_with_a_redis(upstream: &Upstream, redis: &Redis) -> (TestApp, TestApp) {
-    let more = format!("redis_url = \"{}\"\n", redis.url());
+    let more = with_redis(redis);
     (
         start(Kind::Sqlite, upstream.clone(), &more).await,
         start(Kind::Sqlite, upstream.clone(), &more).await,
@@ -420,7 +426,7 @@ async fn of_several_nodes_that_are_left_alone_one_asks() {
     let scripts = [half(&never), half(&gate), half(&gate)];
     let upstream = Upstream::scripted(scripts).await;
     let (here, there) = two_with_a_redis(&upstream, &redis).await;
-    let more = format!("redis_url = \"{}\"\n", redis.url());
+    let more = with_redis(&redis);
     let elsewhere = start(Kind::Sqlite, upstream.clone(), &more).await;
     let send = async |app: &TestApp| {
         let chat = app.create_chat().await;
@@ -462,6 +468,7 @@ async fn hits_misses_savings_and_faults_are_in_the_metrics() {
         ("OPENAI_BASE_URL", base_url.as_str()),
         ("OPENAI_MODEL", "scripted-model"),
         ("POLLEN_REDIS_URL", redis_url.as_str()),
+        ("POLLEN_CACHE__TIMEOUT_MS", "30000"),
     ];
     let server = Server::start(dir.path(), &variables).await;
     let remote = Remote::of(&server.base);

@@ -35,7 +35,7 @@ on_both_databases! {
         let settings = [("ledger.flush_interval_ms", "250"), ("database.acquire_timeout_ms", "30000")];
         let app = TestApp::start_with(kind, upstream, &settings).await;
         let clients = (0..CHATS).map(|n| tokio::spawn(chat(app.base.clone(), format!("question {n}"))));
-        let ended = tokio::time::timeout(PATIENCE, futures::future::join_all(clients)).await;
+        let ended = tokio::time::timeout(3 * PATIENCE, futures::future::join_all(clients)).await;
         for client in ended.expect("all clients end in time") {
             let (question, text) = client.unwrap();
             assert_eq!(text, tokens(&question).concat());

@@ -141,6 +141,8 @@ impl TestApp {
             ("openai.model".to_owned(), "scripted-model".to_owned()),
             ("ledger.flush_interval_ms".to_owned(), "30".to_owned()),
             ("worker.scan_interval_ms".to_owned(), "100".to_owned()),
+            // A disk that is busy with other tests is no fault of ours.
+            ("database.acquire_timeout_ms".to_owned(), "30000".to_owned()),
             // A failure is to be seen at once; the tests of retries say so.
             ("upstream.max_retries".to_owned(), "0".to_owned()),
             ("shutdown.limit_ms".to_owned(), "5000".to_owned()),

@@ -16,7 +16,7 @@ pub fn http_client() -> reqwest::Client {
         // Bodies as they are, with their lengths: `tests/browser/weight.rs` looks at the others.
         .no_gzip()
         .redirect(reqwest::redirect::Policy::none())
-        .timeout(Duration::from_secs(20))
+        .timeout(Duration::from_mins(1))
         // It speaks to nobody over TLS, and reading the system's certificates takes its time.
         .tls_certs_only([])
         .build()
