@@ -11,6 +11,7 @@ const POLLER = "[hx-trigger*=every]";
 const HIDDEN_PAUSE_MS = 30_000; // between the polls of a tab that nobody sees
 const FIRST_PAUSE_MS = 500; // after a failure, doubled by each further one
 const LONGEST_PAUSE_MS = 30_000;
+const PASSING = [408, 425, 429]; // refusals that pass; any other one takes the poller's place and says why
 const lastPolls = new Map();
 let failures = 0;
 let quietUntil = 0;
@@ -46,10 +47,8 @@ on("htmx:before:request", (event) => {
   if (sourceEvent?.type === "every" && !mayPoll(sourceElement)) event.preventDefault();
 });
 on("htmx:after:request", (event) => {
-  const { sourceElement, response: { status } } = event.detail.ctx;
-  // A poll is refused by what stands in between, and that passes; only what is gone (404) stays so.
-  const isPassing = status >= 400 && status !== 404 && sourceElement.matches(POLLER);
-  if (status >= 500 || status === 429 || isPassing) failed();
+  const { status } = event.detail.ctx.response;
+  if (status >= 500 || PASSING.includes(status)) failed();
   else succeeded();
 });
 on("htmx:error", failed);

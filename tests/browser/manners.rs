@@ -207,15 +207,40 @@ async fn a_message_that_is_deleted_elsewhere_disappears_and_polls_no_more() {
     app.stop().await;
 }
 
+/// From now on all that the page asks for is answered so.
+async fn refuse(browser: &Browser, status: u16, body: &str) {
+    let script = format!(
+        "((window.ours ??= window.fetch), (window.fetch = async () => new Response({body:?}, {{status: {status}}})), true)"
+    );
+    browser.evaluate(&script).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_has_ended_is_told_and_nothing_polls_for_ever() {
+    for status in [401, 403] {
+        let gate = CancellationToken::new();
+        let (app, browser) = asked(two_pieces(&gate)).await;
+        refuse(&browser, status, "<p class='problem'>Sign in again</p>").await;
+        assert_eq!(
+            browser.text_of("main .problem:not([hidden])").await,
+            "Sign in again"
+        );
+        eventually("no poller of the chat any more", async || {
+            (browser.count("#messages-poll, [id^=poll-]").await == 0).then_some(())
+        })
+        .await;
+        browser.close().await;
+        gate.cancel();
+        app.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_gateway_refuses_for_a_while_ends_no_polling() {
     let gate = CancellationToken::new();
     let (app, browser) = asked(two_pieces(&gate)).await;
-    for status in [401, 403, 407, 408, 429] {
-        let refuse = format!(
-            "((window.ours ??= window.fetch), (window.fetch = async () => new Response('<p>Refused</p>', {{status: {status}}})), true)"
-        );
-        browser.evaluate(&refuse).await;
+    for status in [408, 425, 429] {
+        refuse(&browser, status, "<p>Refused</p>").await;
         assert_eq!(browser.text_of(TROUBLE).await, "Reconnecting…", "{status}");
         browser
             .evaluate("((window.fetch = window.ours), true)")
