@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::cache::{CacheSettings, OpenError, ResponseCache};
 use crate::chat::{AttemptSettings, ChatSettings, Chats, Rooms};
 use crate::config::{AgentConfig, BrokenChoice, BusyChoice, Config, FullChoice, TierConfig};
-use crate::http::{self, HttpLimits, ServeSettings};
+use crate::http::{self, Front, HttpLimits, ServeSettings};
 use crate::ledger::{FlushSettings, Flusher, Follower, LedgerLimits, Ledgers};
 use crate::model::agent::Agent;
 use crate::model::allowance::Tier;
@@ -172,6 +172,7 @@ impl App {
             },
             metrics,
             changes.clone(),
+            front(config),
         );
         let settings = ServeSettings {
             connections: config.limits.connections,
@@ -317,6 +318,13 @@ fn chat_settings(config: &Config) -> ChatSettings {
     }
 }
 
+fn front(config: &Config) -> Front {
+    Front {
+        trusted: config.trusted_proxies.0.clone(),
+        is_https: config.public_url.starts_with("https:"),
+    }
+}
+
 fn agent(config: &AgentConfig) -> Agent {
     Agent {
         alias: config.alias.clone(),
@@ -335,6 +343,11 @@ fn agent(config: &AgentConfig) -> Agent {
 fn tier(config: &TierConfig) -> Tier {
     Tier {
         name: config.name.clone(),
+        models: config.models.clone(),
+        requests_per_minute: config.requests_per_minute,
+        max_running: config.max_running,
+        message_bytes: Some(config.message_bytes).filter(|bytes| *bytes > 0),
+        retention: Some(config.retention_days).filter(|days| *days > 0),
         tokens_per_day: config.tokens_per_day.into(),
         tokens_per_month: config.tokens_per_month.into(),
         micros_per_day: micros(config.cost_per_day),

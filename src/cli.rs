@@ -51,6 +51,9 @@ struct Flags {
     /// `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
+    /// Serve anonymous users alone also where others reach the server
+    #[arg(long, global = true)]
+    allow_anonymous: bool,
     /// Set any other key: `--set demo.tokens_per_second=50`
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
@@ -80,6 +83,10 @@ impl Flags {
             if let Some(value) = value {
                 flags.push((flag.to_owned(), key.to_owned(), value));
             }
+        }
+        if self.allow_anonymous {
+            let (flag, key) = ("--allow-anonymous", "auth.allow_anonymous");
+            flags.push((flag.to_owned(), key.to_owned(), "true".to_owned()));
         }
         Layers {
             file: Some(file),

@@ -63,6 +63,9 @@ pub struct Model {
     /// Set when the chat was deleted: to everybody it is gone, but for a while it can be brought back.
     #[serde(default)]
     pub deleted_at: Option<Timestamp>,
+    /// When the chat is erased without anybody asking; none means as its owner's tier has it.
+    #[serde(default)]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -60,11 +60,23 @@ id!(
     RequestId
 );
 id!(
-    /// Whoever holds a chat.
+    /// Whoever holds a chat: a row of `user`.
     OwnerId
+);
+id!(
+    /// One API token: a row of `api_token`.
+    TokenId
+);
+id!(
+    /// One browser's session: a row of `session`, once it has changed something.
+    SessionId
+);
+id!(
+    /// One link to a chat: a row of `share`.
+    ShareId
 );
 
 impl OwnerId {
-    /// The one local user of a server that knows no other users.
+    /// The local user: whoever can reach a server that listens for nobody else. Its row is there from the start.
     pub const LOCAL: Self = Self(Uuid::nil());
 }

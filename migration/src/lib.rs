@@ -7,6 +7,7 @@ mod m20261121_000001_chats;
 mod m20261121_000002_reliability;
 mod m20261121_000003_models;
 mod m20261121_000004_page;
+mod m20261122_000005_access;
 
 pub struct Migrator;
 
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000002_reliability::Migration),
             Box::new(m20261121_000003_models::Migration),
             Box::new(m20261121_000004_page::Migration),
+            Box::new(m20261122_000005_access::Migration),
         ]
     }
 }

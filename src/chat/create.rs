@@ -104,6 +104,7 @@ impl Chats {
             created_at: now,
             updated_at: now,
             deleted_at: None,
+            expires_at: None,
         };
         let otherwise = &Otherwise {
             cache_use: new.cache_use,

@@ -160,6 +160,7 @@ mod tests {
             created_at: now,
             updated_at: now,
             deleted_at: None,
+            expires_at: None,
         };
         let question = finished_message(&chat, Role::User, "Tea?", now);
         let mut poll = MessagesPoll {

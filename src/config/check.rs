@@ -2,14 +2,15 @@
 
 use secrecy::ExposeSecret;
 
-use super::Config;
+use super::{Config, access};
 
-type Complaint = (&'static str, String);
+pub(super) type Complaint = (&'static str, String);
 
 /// A lease is renewed at a third of it, and a renewal may fail.
 const FLUSHES_PER_LEASE: u64 = 6;
 const HOUR_MS: u64 = 3_600_000;
 const MONTH_MS: u64 = 2_678_400_000;
+const YEAR_MS: u64 = 31_622_400_000;
 const TIMEOUT_BOUNDS_MS: (u64, u64) = (50, HOUR_MS);
 /// 0: there is none.
 const TOTAL_BOUNDS_MS: (u64, u64) = (0, 24 * HOUR_MS);
@@ -60,6 +61,7 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
             "expected a number from 0.1 to 1000000",
         );
     }
+    access::check(config)?;
     check_providers(config)?;
     check_models(config)?;
     check_tiers(config)?;
@@ -159,6 +161,13 @@ fn check_tiers(config: &Config) -> Result<(), Complaint> {
             .any(|other| other.name == tier.name)
         {
             return complain("tier", format!("{:?} is there twice", tier.name));
+        }
+        if tier.message_bytes > config.limits.message_bytes {
+            let reason = format!(
+                "`message_bytes` of {:?} is more than `limits.message_bytes`, which holds for everybody",
+                tier.name
+            );
+            return complain("tier", reason);
         }
         for cost in [tier.cost_per_day, tier.cost_per_month] {
             if !(cost.is_finite() && (0.0..=MAX_PRICE).contains(&cost)) {
@@ -288,6 +297,31 @@ fn bounds(config: &Config) -> Vec<(&'static str, u64, u64, u64)> {
             MONTH_MS,
         ),
         ("limits.undo_ms", limits.undo_ms, 0, MONTH_MS),
+        (
+            "auth.session_idle_ms",
+            config.auth.session_idle_ms,
+            1_000,
+            YEAR_MS,
+        ),
+        (
+            "auth.session_absolute_ms",
+            config.auth.session_absolute_ms,
+            1_000,
+            YEAR_MS,
+        ),
+        ("auth.recheck_ms", config.auth.recheck_ms, 0, 60_000),
+        (
+            "auth.jwt.leeway_ms",
+            config.auth.jwt.leeway_ms,
+            0,
+            TEN_MINUTES_MS,
+        ),
+        (
+            "auth.jwt.refresh_ms",
+            config.auth.jwt.refresh_ms,
+            1_000,
+            MONTH_MS,
+        ),
         ("worker.max_running", size(worker.max_running), 1, 1_000_000),
         ("worker.lease_ms", worker.lease_ms, 300, HOUR_MS),
         (
@@ -325,7 +359,7 @@ fn bounds(config: &Config) -> Vec<(&'static str, u64, u64, u64)> {
     ]
 }
 
-fn complain(key: &'static str, reason: impl Into<String>) -> Result<(), Complaint> {
+pub(super) fn complain(key: &'static str, reason: impl Into<String>) -> Result<(), Complaint> {
     Err((key, reason.into()))
 }
 

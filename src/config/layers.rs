@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use config::{FileFormat, Map, Source, Value, ValueKind};
 
-use super::{Config, agents, check, providers};
+use super::{Config, access, agents, check, providers};
 
 const DEFAULTS: &str = include_str!("defaults.toml");
 pub(super) const DEFAULT_SOURCE: &str = "default";
@@ -108,6 +108,7 @@ impl Layers {
         (config.providers, config.warnings) =
             providers::resolve(&config, &self.variables).map_err(complain)?;
         config.warnings.extend(self.keys_in_file(&settings));
+        config.warnings.extend(access::warnings(&config));
         config.all_agents = agents::resolve(&config).map_err(complain)?;
         Ok(config)
     }

@@ -4,6 +4,7 @@
 //! sets them. A key that is not there is a mistake, and the start ends by saying so. The tables of
 //! `docs/CONFIGURATION.md` are made from these types (`reference.rs`).
 
+mod access;
 mod agents;
 mod check;
 mod layers;
@@ -16,10 +17,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+pub use access::{AuthConfig, AuthMode, CorsConfig, JwtConfig, List, ProxyConfig};
 pub use agents::{AgentConfig, AgentsConfig};
 pub use layers::{ConfigError, FileNeed, Layers};
 pub use providers::{AUTO, ResolvedProvider};
@@ -34,6 +37,13 @@ pub struct Config {
     /// Address and port to listen on; port 0 takes a free one.
     #[schemars(with = "String")]
     pub listen: SocketAddr,
+    /// The address that people use, if it is another one: `https://chat.example.org`. With `https`, cookies
+    /// are for HTTPS alone.
+    pub public_url: String,
+    /// Addresses and networks of the proxies in front, whose `X-Forwarded-For` and `X-Forwarded-Proto` are
+    /// believed: `10.0.0.0/8,192.168.1.5`.
+    #[schemars(with = "String")]
+    pub trusted_proxies: List<IpNet>,
     /// `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`.
     #[schemars(with = "String")]
     pub database_url: SecretString,
@@ -59,6 +69,8 @@ pub struct Config {
     pub tier: Vec<TierConfig>,
     /// Agents: one table each.
     pub agent: Vec<AgentConfig>,
+    pub auth: AuthConfig,
+    pub cors: CorsConfig,
     pub agents: AgentsConfig,
     pub chat: ChatConfig,
     pub context: ContextConfig,
@@ -93,7 +105,7 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
-/// What one tier may use up.
+/// What somebody of one tier may do, and use up.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TierConfig {
@@ -111,6 +123,21 @@ pub struct TierConfig {
     /// Cost a calendar month, UTC, per user, in the currency of the prices. 0: no limit.
     #[serde(default)]
     pub cost_per_month: f64,
+    /// The models, by their ids, as far as their own `tier` allows them. Empty: all.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Messages, and whatever else begins an answer, a minute, per user. 0: no limit.
+    #[serde(default)]
+    pub requests_per_minute: u32,
+    /// Answers under way at once, per user; those that wait count. 0: no limit.
+    #[serde(default)]
+    pub max_running: u32,
+    /// Longest user message in bytes of UTF-8. 0: `limits.message_bytes`.
+    #[serde(default)]
+    pub message_bytes: usize,
+    /// Days after its last change that a chat is kept. 0: for ever.
+    #[serde(default)]
+    pub retention_days: u32,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -148,8 +148,10 @@ fn is_secret(key: &str) -> bool {
         "per_day",
         "per_month",
     ];
-    !is_none.iter().any(|ending| key.ends_with(ending))
-        && key
+    // A table's name is no secret's.
+    let name = key.strip_prefix("auth.").unwrap_or(key);
+    !is_none.iter().any(|ending| name.ends_with(ending))
+        && name
             .to_lowercase()
             .split(['.', '_', '-'])
             .any(|word| SECRET_WORDS.contains(&word))

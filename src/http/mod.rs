@@ -5,6 +5,7 @@ mod encoding;
 mod errors;
 mod extract;
 mod load;
+mod peer;
 mod problem;
 mod reply;
 mod routes;
@@ -26,6 +27,7 @@ use tracing::Instrument;
 
 use crate::chat::Chats;
 
+pub use peer::Front;
 pub use serve::{ServeSettings, serve};
 
 use load::Load;
@@ -70,6 +72,7 @@ pub fn router(
     limits: HttpLimits,
     metrics: PrometheusHandle,
     changes: TaskTracker,
+    front: Front,
 ) -> Router {
     let load = Arc::new(Load::default());
     let state = AppState {
@@ -86,6 +89,7 @@ pub fn router(
             // Outermost first.
             ServiceBuilder::new()
                 .layer(from_fn_with_state(load, load::count))
+                .layer(from_fn_with_state(Arc::new(front), peer::locate))
                 .layer(from_fn(encoding::compress))
                 .layer(from_fn(dress::dress))
                 .layer(from_fn_with_state(changes, outlive_the_client))

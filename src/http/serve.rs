@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -22,6 +23,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use super::peer::Peer;
 
 /// Pause after `accept` failed, for lack of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -51,9 +54,9 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
     let builder = builder(settings);
-    while let Some((stream, slot)) = next(&listener, &slots, &stop).await {
+    while let Some((stream, peer, slot)) = next(&listener, &slots, &stop).await {
         let asked = Arc::new(AtomicBool::new(false));
-        let service = watched(router.clone(), Arc::clone(&asked));
+        let service = watched(router.clone(), Peer(peer), Arc::clone(&asked));
         let connection = builder
             .serve_connection(TokioIo::new(stream), service)
             .into_owned();
@@ -96,9 +99,10 @@ fn builder(settings: ServeSettings) -> Builder<TokioExecutor> {
     builder
 }
 
-/// The router, noting that a first request has come.
+/// The router, told where requests come from, noting that a first one has come.
 fn watched(
     router: Router,
+    peer: Peer,
     asked: Arc<AtomicBool>,
 ) -> impl Service<
     Request<Incoming>,
@@ -109,7 +113,8 @@ fn watched(
 + Send
 + 'static {
     let router = TowerToHyperService::new(router);
-    service_fn(move |request| {
+    service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         asked.store(true, Ordering::Relaxed);
         router.call(request)
     })
@@ -129,7 +134,7 @@ async fn next(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
     stop: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     loop {
         let slot = tokio::select! {
             biased;
@@ -142,12 +147,12 @@ async fn next(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Answers are small and complete: nothing is gained by holding them back.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "no TCP_NODELAY");
                 }
-                return Some((stream, slot));
+                return Some((stream, peer, slot));
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed");

@@ -4,10 +4,20 @@
 use chrono::{DateTime, Datelike, Days, Months, NaiveTime, Utc};
 use entity::Timestamp;
 
-/// What a tier may use up. 0: no limit.
+/// What somebody of a tier may do and use up. 0: no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tier {
     pub name: String,
+    /// The only models, by their ids; empty: all.
+    pub models: Vec<String>,
+    /// Requests that begin an answer, a minute.
+    pub requests_per_minute: u32,
+    /// Answers under way or queued at once.
+    pub max_running: u32,
+    /// Longest user message in bytes, where it is shorter than everybody's.
+    pub message_bytes: Option<usize>,
+    /// Days that a chat is kept after its last change; none: for ever.
+    pub retention: Option<u32>,
     /// Tokens, read and written together.
     pub tokens_per_day: i64,
     pub tokens_per_month: i64,

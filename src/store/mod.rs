@@ -4,6 +4,7 @@
 //! begins. `dialect.rs` alone knows which database it is.
 
 mod attempts;
+mod audit;
 mod chats;
 mod deletion;
 mod dialect;
@@ -25,6 +26,7 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 pub use attempts::{UsageGroup, UsageSum};
+pub use audit::Actor;
 pub use chats::{Advance, ChatChange, Preview};
 pub use error::StoreError;
 pub use keys::KeyScope;
