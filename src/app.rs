@@ -1,5 +1,6 @@
 //! The composition root: puts the rooms together, runs them, and takes them down in order.
 
+mod access;
 mod agents;
 mod metrics;
 mod models;
@@ -51,6 +52,13 @@ pub enum StartError {
     },
     #[error("cannot use the response cache: {0}")]
     Cache(OpenError),
+    #[error("cannot keep the key that cookies are signed with in {path}: {source}")]
+    CookieKey {
+        path: String,
+        source: std::io::Error,
+    },
+    #[error("`auth.jwt.jwks_url`: {0}")]
+    PublishedKeys(ConnectError),
     #[error("`chat.title_model`: {0}")]
     TitleModel(UnknownModel),
 }
@@ -135,6 +143,7 @@ impl App {
         let model = describe(&catalogue);
         let listed = Arc::clone(&catalogue);
         let follow_interval = Duration::from_millis(config.ledger.follow_interval_ms);
+        let gate = access::gate(config, Arc::clone(&store), Arc::clone(&clock))?;
         let rooms = Rooms {
             store: Arc::clone(&store),
             ledgers,
@@ -173,6 +182,7 @@ impl App {
             metrics,
             changes.clone(),
             front(config),
+            gate,
         );
         let settings = ServeSettings {
             connections: config.limits.connections,
@@ -240,6 +250,7 @@ impl App {
     }
 }
 
+pub use access::{Access, open_access};
 pub use models::{CheckedProvider, check_providers, known_models};
 
 /// Opens and migrates the database.
@@ -247,17 +258,20 @@ pub use models::{CheckedProvider, check_providers, known_models};
 /// # Errors
 /// If that is not possible.
 pub async fn open_store(config: &Config) -> Result<Store, StartError> {
-    let settings = StoreSettings {
-        url: config.database_url.expose_secret().to_owned(),
-        max_connections: config.database.max_connections,
-        acquire_timeout: Duration::from_millis(config.database.acquire_timeout_ms),
-    };
-    Store::open(&settings)
+    Store::open(&store_settings(config))
         .await
         .map_err(|source| StartError::Database {
             url: config.database_name(),
             source,
         })
+}
+
+fn store_settings(config: &Config) -> StoreSettings {
+    StoreSettings {
+        url: config.database_url.expose_secret().to_owned(),
+        max_connections: config.database.max_connections,
+        acquire_timeout: Duration::from_millis(config.database.acquire_timeout_ms),
+    }
 }
 
 fn open_cache(config: &Config) -> Result<ResponseCache, StartError> {
@@ -312,6 +326,8 @@ fn chat_settings(config: &Config) -> ChatSettings {
         },
         agents: config.all_agents.iter().map(agent).collect(),
         tiers: config.tier.iter().map(tier).collect(),
+        anonymous_tier: Some(config.auth.anonymous_tier.clone()).filter(|name| !name.is_empty()),
+        recheck: Duration::from_millis(config.auth.recheck_ms),
         default_tier: Some(config.default_tier.clone()).filter(|name| !name.is_empty()),
         title_model: Some(config.chat.title_model.clone()).filter(|name| !name.is_empty()),
         summarises: config.context.when_full == FullChoice::Summarise,
@@ -322,6 +338,10 @@ fn front(config: &Config) -> Front {
     Front {
         trusted: config.trusted_proxies.0.clone(),
         is_https: config.public_url.starts_with("https:"),
+        public_origin: url::Url::parse(&config.public_url)
+            .ok()
+            .map(|url| url.origin().ascii_serialization()),
+        cors: config.cors.origins.0.clone(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The command line: what can be asked of the binary, and the answers that go to standard output.
 
+mod access;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -36,6 +38,12 @@ enum Command {
     Models,
     /// Ask each provider for a few words: how long they take, or what is wrong
     Check,
+    /// Make, list and revoke API tokens
+    #[command(subcommand)]
+    Token(access::TokenCommand),
+    /// List and change users
+    #[command(subcommand)]
+    User(access::UserCommand),
     /// Print the configuration in force, secrets masked, with the source of each value
     Config,
 }
@@ -129,6 +137,16 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             let config = Config::load(&layers)?;
             warn(&config);
             check(&config).await
+        }
+        Command::Token(command) => {
+            let config = Config::load(&layers)?;
+            warn(&config);
+            access::token(&config, command).await
+        }
+        Command::User(command) => {
+            let config = Config::load(&layers)?;
+            warn(&config);
+            access::user(&config, command).await
         }
         Command::Serve => {
             let config = Config::load(&layers)?;

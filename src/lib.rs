@@ -11,6 +11,7 @@ pub mod cli;
 pub mod config;
 mod fault;
 pub mod http;
+pub mod identity;
 pub mod ledger;
 pub mod model;
 pub mod provider;

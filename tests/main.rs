@@ -20,6 +20,7 @@ mod machine;
 mod models;
 mod path;
 mod protocol;
+mod security;
 mod start;
 mod third_party;
 mod tidy;

@@ -45,6 +45,8 @@ pub struct Model {
     #[sea_orm(column_type = "Text", unique)]
     pub hash: String,
     pub scope: Scope,
+    /// The token that it was made with, with which it goes.
+    pub made_with: Option<TokenId>,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,

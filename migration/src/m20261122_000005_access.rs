@@ -121,6 +121,7 @@ async fn create_api_token(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
                 .col(text("head"))
                 .col(text("hash"))
                 .col(text("scope"))
+                .col(uuid_null("made_with"))
                 .col(big_integer("created_at"))
                 .col(big_integer_null("expires_at"))
                 .col(big_integer_null("revoked_at"))

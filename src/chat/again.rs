@@ -7,7 +7,7 @@ use entity::chat_message::{Model as Message, Role, Status};
 use entity::llm_request::CacheUse;
 use entity::{MessageId, OwnerId, Parameters, RequestId, llm_request};
 
-use super::allowance::Checked;
+use super::standing::Standing;
 use super::{AllowanceError, Chats, ModelError, Once, OnceError, Sent};
 use crate::fault;
 use crate::model::position::Edition;
@@ -85,14 +85,14 @@ impl Chats {
     ) -> Result<Sent, AgainError> {
         let row = self.store.message(owner, id).await?;
         let chat = row.ok_or(AgainError::NotFound)?.chat_id;
-        let allowance = &self.allowance(owner).await?;
+        let standing = &self.standing(owner).await?;
         let sent = self
             .once(once, |tx| async move {
                 let now = self.clock.now();
                 let chat = tx.advance_chat(chat, Advance::touch(now)).await?;
                 let chat = chat.ok_or(AgainError::NotFound)?;
                 let asked = (id, again, otherwise);
-                let sent = self.again_in(&tx, &chat, asked, allowance).await?;
+                let sent = self.again_in(&tx, &chat, asked, standing).await?;
                 fault::point("again.before_commit");
                 Ok::<_, AgainError>(sent)
             })
@@ -108,12 +108,13 @@ impl Chats {
         tx: &Tx,
         chat: &Chat,
         (id, again, otherwise): (MessageId, Again, &Otherwise),
-        allowance: &Checked,
+        standing: &Standing,
     ) -> Result<Sent, AgainError> {
         let answer = tx.lock_message(id).await?;
         let answer = answer.ok_or(AgainError::NotFound)?;
         check(&answer, again)?;
-        allowance.clone()?;
+        standing.spent.clone()?;
+        let member = &standing.member;
         let question = self.question(tx, &answer).await?;
         tx.keep_version(&answer).await?;
         let request = RequestId::generate();
@@ -126,7 +127,7 @@ impl Chats {
         let mut otherwise = otherwise.or_as(before.as_ref());
         if let Some(asked) = asked {
             let model = otherwise.model.as_ref().or(chat.model.as_ref());
-            self.check_parameters(chat.owner_id, model.map(String::as_str), asked)?;
+            self.check_parameters(member, model.map(String::as_str), asked)?;
         }
         // Whoever regenerates an answer wants another one.
         if again == Again::Regenerate && otherwise.cache_use == CacheUse::Any {
@@ -135,7 +136,7 @@ impl Chats {
         let queued = llm_request::Model {
             assistant_message_id: Some(id),
             edition,
-            ..self.new_request(request, &question, chat, &otherwise)?
+            ..self.new_request(request, &question, (chat, member, &otherwise))?
         };
         let rewrite = Rewrite {
             status: Status::Pending,
@@ -154,6 +155,7 @@ impl Chats {
         if !tx.rewrite_message(&answer, rewrite).await? {
             return Err(StoreError::Raced.into());
         }
+        self.admit::<AgainError>(tx, member).await?;
         tx.insert_request(queued).await?;
         let message = tx.message(id).await?;
         let message = message.ok_or(AgainError::NotFound)?;

@@ -3,9 +3,9 @@
 
 use entity::chat::Model as Chat;
 use entity::chat_message::{Model as Message, Role, Status};
-use entity::{MessageId, OwnerId, Timestamp};
+use entity::{MessageId, Timestamp};
 
-use super::{Chats, ModelError, Once, OnceError, OwnedChat};
+use super::{Chats, Member, ModelError, Once, OnceError, OwnedChat};
 use crate::model::agent::{Agent, Values, render};
 use crate::store::{Advance, ChatChange, StoreError, Tx};
 
@@ -59,12 +59,12 @@ impl Chats {
         once: Option<&Once>,
     ) -> Result<Chat, AgentError> {
         let agent = self.agent(alias)?;
-        let id = chat.id();
+        let (id, member) = (chat.id(), &self.member(chat.row().owner_id).await?);
         self.once(once, |tx| async move {
             let now = self.clock.now();
             let advanced = tx.advance_chat(id, Advance::touch(now)).await?;
             let chat = advanced.ok_or(AgentError::ChatGone)?;
-            self.adopt(&tx, &chat, agent, None).await
+            self.adopt(&tx, &chat, (agent, None), member).await
         })
         .await
     }
@@ -75,8 +75,8 @@ impl Chats {
         &self,
         tx: &Tx,
         chat: &Chat,
-        agent: &Agent,
-        named: Option<&str>,
+        (agent, named): (&Agent, Option<&str>),
+        member: &Member,
     ) -> Result<Chat, AgentError> {
         if tx.has_question(chat.id).await? {
             return Err(AgentError::NotEmpty);
@@ -84,13 +84,13 @@ impl Chats {
         let now = self.clock.now();
         let new = named.or(agent.model.as_deref());
         if let Some(model) = new {
-            self.known_model(chat.owner_id, model)?;
+            self.known_model(member, model)?;
         }
         let model = new.or(chat.model.as_deref());
-        let route = self.route(chat.owner_id, model)?;
+        let route = self.route(member, model)?;
         let values = Values {
             now,
-            user: user_name(chat.owner_id),
+            user: user_name(member),
             agent: &agent.name,
             model: &route.spec.name,
         };
@@ -183,6 +183,10 @@ pub(super) fn finished_message(chat: &Chat, role: Role, text: &str, now: Timesta
     }
 }
 
-fn user_name(_: OwnerId) -> &'static str {
-    NAMELESS_USER
+fn user_name(member: &Member) -> &str {
+    if member.name.is_empty() {
+        NAMELESS_USER
+    } else {
+        &member.name
+    }
 }

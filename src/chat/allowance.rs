@@ -2,7 +2,7 @@
 
 use entity::{OwnerId, Timestamp};
 
-use super::Chats;
+use super::{Chats, Member};
 use crate::model::allowance::{Allowance, Measure, Period, Used};
 use crate::model::usage::amount;
 use crate::store::StoreError;
@@ -14,24 +14,36 @@ pub struct Limits {
     pub allowances: Vec<Allowance>,
 }
 
-/// Something is used up.
+/// The user's tier does not reach.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", spelled(allowance, tier))]
-pub struct AllowanceError {
-    pub allowance: Allowance,
-    pub tier: String,
-    pub now: Timestamp,
+pub enum AllowanceError {
+    /// Something is used up.
+    #[error("{}", spelled(allowance, tier))]
+    UsedUp {
+        allowance: Allowance,
+        tier: String,
+        now: Timestamp,
+    },
+    #[error(
+        "the tier {tier:?} has {max} answers under way or waiting at once, and there are that many"
+    )]
+    Running { max: u32, tier: String },
 }
 
 /// Whether there is something left, as it was found.
 pub(super) type Checked = Result<(), AllowanceError>;
 
 impl AllowanceError {
-    /// Until there is something again, in whole seconds.
+    /// Until there is something again, in whole seconds, if that is known.
     #[must_use]
-    pub fn retry_after_s(&self) -> u64 {
-        let left_ms = self.allowance.resets_at.0.saturating_sub(self.now.0);
-        u64::try_from(left_ms).unwrap_or(0).div_ceil(1_000)
+    pub fn retry_after_s(&self) -> Option<u64> {
+        match self {
+            Self::UsedUp { allowance, now, .. } => {
+                let left_ms = allowance.resets_at.0.saturating_sub(now.0);
+                Some(u64::try_from(left_ms).unwrap_or(0).div_ceil(1_000))
+            }
+            Self::Running { .. } => None,
+        }
     }
 }
 
@@ -54,9 +66,15 @@ impl Chats {
     /// # Errors
     /// If the database fails.
     pub async fn limits(&self, owner: OwnerId) -> Result<Limits, StoreError> {
-        let Some(tier) = self.tier(owner) else {
+        let member = self.member(owner).await?;
+        self.limits_of(&member).await
+    }
+
+    async fn limits_of(&self, member: &Member) -> Result<Limits, StoreError> {
+        let Some(tier) = &member.tier else {
             return Ok(Limits::default());
         };
+        let owner = member.id;
         let now = self.clock.now();
         let mut allowances = Vec::new();
         for period in tier.periods() {
@@ -74,8 +92,8 @@ impl Chats {
     /// Whether something that costs may be asked for. Of several things that are used up the one that
     /// lasts longest is named. It is found out before a transaction and made use of in it, behind
     /// whatever is to be answered as it was before: summing up takes its time.
-    pub(super) async fn allowance(&self, owner: OwnerId) -> Result<Checked, StoreError> {
-        let limits = self.limits(owner).await?;
+    pub(super) async fn allowance(&self, member: &Member) -> Result<Checked, StoreError> {
+        let limits = self.limits_of(member).await?;
         let used_up = limits.allowances.into_iter().filter(Allowance::is_used_up);
         let longest = used_up.max_by_key(|allowance| {
             (
@@ -85,7 +103,7 @@ impl Chats {
         });
         Ok(match longest {
             None => Ok(()),
-            Some(allowance) => Err(AllowanceError {
+            Some(allowance) => Err(AllowanceError::UsedUp {
                 allowance,
                 tier: limits.tier.unwrap_or_default(),
                 now: self.clock.now(),

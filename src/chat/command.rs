@@ -10,9 +10,9 @@ use entity::llm_request::CacheUse;
 use entity::{MessageId, OwnerId, llm_request};
 
 use super::agents::finished_message;
-use super::allowance::Checked;
 use super::end::{Cut, End};
 use super::send::{Question, Sent, known};
+use super::standing::Standing;
 use super::{
     Again, AgainError, AgentError, Chats, ExportFormat, MAX_STALE, Once, Otherwise, OwnedChat,
     SendError,
@@ -33,8 +33,8 @@ pub(super) struct Order {
     argument: String,
     /// What was looked up before, for commands that only tell something.
     facts: String,
-    /// Whether it may ask a model, if it is one that does.
-    allowance: Checked,
+    /// Whose it is, and whether it may ask a model, if it is one that does.
+    standing: Standing,
 }
 
 impl Chats {
@@ -103,19 +103,20 @@ impl Chats {
             Parsed::Unknown(word) | Parsed::Message(word) => (None, word),
         };
         let facts = match name {
-            Some(Name::Model) if argument.is_empty() => self.list_models(owner).await,
+            Some(Name::Model) if argument.is_empty() => self.list_models(owner).await?,
             Some(Name::Usage) => self.tell_usage(owner).await?,
             _ => String::new(),
         };
-        let allowance = match name {
-            Some(Name::Retry) => self.allowance(owner).await?,
+        let member = self.member(owner).await?;
+        let spent = match name {
+            Some(Name::Retry) => self.allowance(&member).await?,
             _ => Ok(()),
         };
         Ok(Order {
             name,
             argument,
             facts,
-            allowance,
+            standing: Standing { member, spent },
         })
     }
 
@@ -262,9 +263,9 @@ impl Chats {
                 let model = model.unwrap_or(&self.catalogue.default_model().id);
                 format!("This chat is answered by `{model}`.\n\n{}", order.facts)
             }
-            Name::Model => self.choose_model(tx, chat, argument).await?,
+            Name::Model => self.choose_model(tx, chat, order).await?,
             Name::Agent if argument.is_empty() => self.list_agents(chat),
-            Name::Agent => self.choose_agent(tx, chat, argument).await?,
+            Name::Agent => self.choose_agent(tx, chat, order).await?,
             Name::System if argument.is_empty() => {
                 "What is the model to be told? Write `/system` and then the text.".to_owned()
             }
@@ -275,7 +276,7 @@ impl Chats {
             Name::Title => rename(tx, chat, argument).await?,
             Name::Retry => {
                 let cache_use = question.otherwise.cache_use;
-                return self.retry_last(tx, chat, cache_use, &order.allowance).await;
+                return self.retry_last(tx, chat, cache_use, &order.standing).await;
             }
             Name::Stop if stopped > 0 => "Stopped.".to_owned(),
             Name::Stop => "Nothing is being written in this chat.".to_owned(),
@@ -293,9 +294,9 @@ impl Chats {
         &self,
         tx: &Tx,
         chat: &Chat,
-        argument: &str,
+        order: &Order,
     ) -> Result<String, StoreError> {
-        match self.known_model(chat.owner_id, argument) {
+        match self.known_model(&order.standing.member, &order.argument) {
             Err(error) => Ok(format!("{error}. `/model` alone lists them.")),
             Ok(model) => {
                 let model = model.into_string();
@@ -310,9 +311,18 @@ impl Chats {
         }
     }
 
-    async fn choose_agent(&self, tx: &Tx, chat: &Chat, alias: &str) -> Result<String, StoreError> {
-        let adopted = match self.agent(alias) {
-            Ok(agent) => self.adopt(tx, chat, agent, None).await.map(|_| agent),
+    async fn choose_agent(
+        &self,
+        tx: &Tx,
+        chat: &Chat,
+        order: &Order,
+    ) -> Result<String, StoreError> {
+        let member = &order.standing.member;
+        let adopted = match self.agent(&order.argument) {
+            Ok(agent) => {
+                let adopted = self.adopt(tx, chat, (agent, None), member).await;
+                adopted.map(|_| agent)
+            }
             Err(error) => Err(error),
         };
         match adopted {
@@ -328,7 +338,7 @@ impl Chats {
         tx: &Tx,
         chat: &Chat,
         cache_use: CacheUse,
-        allowance: &Checked,
+        standing: &Standing,
     ) -> Result<(String, Option<entity::RequestId>), StoreError> {
         let Some(answer) = tx.last_answer(chat.id).await? else {
             return Ok((
@@ -345,7 +355,7 @@ impl Chats {
             ..Otherwise::default()
         };
         let asked = (answer.id, again, &otherwise);
-        match self.again_in(tx, chat, asked, allowance).await {
+        match self.again_in(tx, chat, asked, standing).await {
             Ok(sent) => {
                 self.follower.forget(answer.id);
                 Ok(("Asked again.".to_owned(), sent.request))
@@ -374,8 +384,8 @@ impl Chats {
         list
     }
 
-    async fn list_models(&self, owner: OwnerId) -> String {
-        let offers = self.models(owner).await;
+    async fn list_models(&self, owner: OwnerId) -> Result<String, StoreError> {
+        let offers = self.models(owner).await?;
         let mut list = String::new();
         for offer in offers.iter().take(LISTED_MODELS) {
             let (spec, mark) = (
@@ -391,7 +401,7 @@ impl Chats {
         if offers.len() > LISTED_MODELS {
             let _ = writeln!(list, "\nand {} more.", offers.len() - LISTED_MODELS);
         }
-        list
+        Ok(list)
     }
 
     async fn tell_usage(&self, owner: OwnerId) -> Result<String, StoreError> {

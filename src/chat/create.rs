@@ -6,10 +6,10 @@ use entity::llm_request::CacheUse;
 use entity::{ChatId, OwnerId, Parameters};
 use serde::{Deserialize, Serialize};
 
-use super::allowance::Checked;
 use super::command::Order;
 use super::send::{Question, Sent};
-use super::{AgentError, AllowanceError, Chats, ModelError, Once, OnceError, Otherwise};
+use super::standing::Standing;
+use super::{AgentError, AllowanceError, Chats, Member, ModelError, Once, OnceError, Otherwise};
 use crate::fault;
 use crate::model::command::{self, Parsed};
 use crate::model::text::{MessageText, ModelName, TextError, Title};
@@ -67,11 +67,12 @@ impl Chats {
         new: NewChat,
         once: Option<&Once>,
     ) -> Result<Created, CreateError> {
+        let standing = &self.standing(owner).await?;
+        let member = &standing.member;
         let first = match new.message {
-            Some(text) => Some(self.first_words(owner, text).await?),
+            Some(text) => Some(self.first_words(member, text).await?),
             None => None,
         };
-        let allowance = &self.allowance(owner).await?;
         let title = match (new.title, &first) {
             (Some(title), _) => Title::parse(&title)?,
             (None, Some(First::Question(message))) => message.derive_title(),
@@ -84,7 +85,7 @@ impl Chats {
         let model = new
             .model
             .as_deref()
-            .map(|name| self.known_model(owner, name))
+            .map(|name| self.known_model(member, name))
             .transpose()?;
         let parameters = new.parameters.filter(|some| *some != Parameters::default());
         let (now, is_chosen) = (self.clock.now(), new.id.is_some());
@@ -119,19 +120,19 @@ impl Chats {
                 }
                 if !tx.insert_chat(chat.clone()).await? {
                     return self
-                        .existing(&tx, chat, first.as_ref(), otherwise, allowance)
+                        .existing(&tx, chat, first.as_ref(), otherwise, standing)
                         .await;
                 }
                 if let Some(agent) = agent {
                     let named = chat.model.as_deref();
-                    self.adopt(&tx, chat, agent, named).await?;
+                    self.adopt(&tx, chat, (agent, named), member).await?;
                 }
                 if let Some(parameters) = &chat.parameters {
                     let stored = tx.chat(chat.id).await?;
                     let model = stored.and_then(|chat| chat.model);
-                    self.check_parameters(owner, model.as_deref(), parameters)?;
+                    self.check_parameters(member, model.as_deref(), parameters)?;
                 }
-                let first = self.say_first(&tx, chat, first.as_ref(), otherwise, allowance);
+                let first = self.say_first(&tx, chat, first.as_ref(), otherwise, standing);
                 let first = first.await?;
                 fault::point("create.before_commit");
                 let chat = tx.chat(chat.id).await?;
@@ -145,13 +146,12 @@ impl Chats {
         Ok(created)
     }
 
-    async fn first_words(&self, owner: OwnerId, text: String) -> Result<First, CreateError> {
-        let text = MessageText::parse(text, self.settings.message_bytes)?;
+    async fn first_words(&self, member: &Member, text: String) -> Result<First, CreateError> {
+        let longest = self.message_bytes(member);
+        let text = MessageText::parse(text, longest)?;
         Ok(match command::parse(text.as_str()) {
-            Parsed::Message(words) => {
-                First::Question(MessageText::parse(words, self.settings.message_bytes)?)
-            }
-            order => First::Command(text, self.order(owner, order).await?),
+            Parsed::Message(words) => First::Question(MessageText::parse(words, longest)?),
+            order => First::Command(text, self.order(member.id, order).await?),
         })
     }
 
@@ -161,14 +161,14 @@ impl Chats {
         chat: &Chat,
         first: Option<&First>,
         otherwise: &Otherwise,
-        allowance: &Checked,
+        standing: &Standing,
     ) -> Result<Option<Sent>, CreateError> {
         match first {
             None => Ok(None),
             Some(First::Question(text)) => {
-                allowance.clone()?;
+                standing.spent.clone()?;
                 let question = first_question(chat, text, otherwise);
-                self.queue_message(tx, &question).await
+                self.queue_message(tx, &question, &standing.member).await
             }
             Some(First::Command(text, order)) => {
                 let question = first_question(chat, text, otherwise);
@@ -185,7 +185,7 @@ impl Chats {
         wanted: &Chat,
         first: Option<&First>,
         otherwise: &Otherwise,
-        allowance: &Checked,
+        standing: &Standing,
     ) -> Result<Created, CreateError> {
         // Locked, so that two such calls at once send one message.
         let found = tx.lock_chat(wanted.id).await?;
@@ -195,7 +195,7 @@ impl Chats {
         let first = match (first, tx.first_message(chat.id).await?) {
             (None, _) => None,
             (Some(_), None) => {
-                self.say_first(tx, wanted, first, otherwise, allowance)
+                self.say_first(tx, wanted, first, otherwise, standing)
                     .await?
             }
             (Some(first), Some(message)) if message.content == first.text() => Some(Sent {

@@ -6,7 +6,7 @@ use entity::llm_request::{CacheUse, Model as Request};
 use entity::{MessageId, OwnerId, RequestId, chat};
 
 use super::end::{Cut, End};
-use super::{AllowanceError, Chats, MAX_STALE, ModelError, Otherwise, Sent};
+use super::{AllowanceError, Chats, MAX_STALE, Member, ModelError, Otherwise, Sent};
 use crate::fault;
 use crate::model::history::followers;
 use crate::model::position::Edition;
@@ -44,7 +44,9 @@ impl Chats {
         text: String,
         cache_use: CacheUse,
     ) -> Result<Sent, EditError> {
-        let text = &MessageText::parse(text, self.settings.message_bytes)?;
+        let standing = &self.standing(owner).await?;
+        let longest = self.message_bytes(&standing.member);
+        let text = &MessageText::parse(text, longest)?;
         for _ in 0..MAX_STALE {
             let row = self.store.message(owner, id).await?;
             let row = row.filter(|row| row.superseded_at.is_none());
@@ -70,12 +72,12 @@ impl Chats {
                 }
             }
             let (cuts_here, row) = (&cuts, &row);
-            let allowance = &self.allowance(owner).await?;
             let edited = self
                 .store
                 .tx(|tx| async move {
-                    allowance.clone()?;
-                    let sent = self.edit_in(&tx, row, cuts_here, text, cache_use);
+                    standing.spent.clone()?;
+                    let asked = (text, cache_use, &*standing.member);
+                    let sent = self.edit_in(&tx, row, cuts_here, asked);
                     let sent = sent.await?;
                     fault::point("edit.before_commit");
                     Ok::<_, EditError>(sent)
@@ -104,8 +106,7 @@ impl Chats {
         tx: &Tx,
         row: &Message,
         cuts: &[Cut],
-        text: &MessageText,
-        cache_use: CacheUse,
+        (text, cache_use, member): (&MessageText, CacheUse, &Member),
     ) -> Result<Edited, EditError> {
         let now = self.clock.now();
         let mut active = tx.lock_active_requests(row.chat_id).await?;
@@ -165,7 +166,9 @@ impl Chats {
                 ..Otherwise::default()
             };
             let otherwise = otherwise.or_as(before.as_ref());
-            let queued = self.new_request(request, &message, &chat, &otherwise)?;
+            let asked = (&chat, member, &otherwise);
+            let queued = self.new_request(request, &message, asked)?;
+            self.admit::<EditError>(tx, member).await?;
             tx.insert_request(queued).await?;
         }
         let message = tx.message(row.id).await?;

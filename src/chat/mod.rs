@@ -33,6 +33,7 @@ mod rescue;
 mod restore;
 mod search;
 mod send;
+mod standing;
 mod summary;
 mod title;
 mod update;
@@ -43,7 +44,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use entity::chat::OnBusy;
-use entity::{Origin, Timestamp, llm_request};
+use entity::{Origin, OwnerId, Timestamp, llm_request};
+use moka::sync::Cache;
 use tokio::sync::Notify;
 use tower::retry::budget::TpsBudget;
 
@@ -77,6 +79,7 @@ pub use rescue::Abandoned;
 pub use restore::RestoreError;
 pub use search::{FoundChat, SearchError};
 pub use send::{NewMessage, SendError, Sent};
+pub use standing::Member;
 pub use update::{ChatUpdate, UpdateError};
 pub use usage::{UsageError, UsageReport, UsageRow};
 pub use versions::{SelectError, Version, Versions};
@@ -85,6 +88,8 @@ pub use versions::{SelectError, Version, Versions};
 /// longest wait before that; a random part of it is taken.
 const MAX_STALE: usize = 16;
 const STALE_PAUSE_MS: u64 = 40;
+/// Users that are remembered at once, at most.
+const MEMBERS: u64 = 100_000;
 /// Retries of model calls that are always granted, per second, and for how long a call counts.
 const RETRIES_PER_SECOND: u32 = 10;
 const RETRY_WINDOW: Duration = Duration::from_secs(10);
@@ -103,6 +108,7 @@ pub struct Chats {
     clock: Arc<dyn Clock>,
     settings: ChatSettings,
     wake: Notify,
+    members: Cache<OwnerId, Arc<Member>>,
     in_flight: once::InFlight,
     flights: Flights<replay::Told>,
     retries: TpsBudget,
@@ -135,6 +141,10 @@ pub struct ChatSettings {
     pub agents: Vec<Agent>,
     /// The lowest first.
     pub tiers: Vec<Tier>,
+    /// The tier of browsers that nobody knows; none: everybody's.
+    pub anonymous_tier: Option<String>,
+    /// How long a user's rights are believed without another look.
+    pub recheck: Duration,
     /// The tier of everybody who has no other one. None: no limits, and all models.
     pub default_tier: Option<String>,
     /// The model that gives chats their titles; none: they are made of the first message.
@@ -168,7 +178,12 @@ pub struct AttemptSettings {
 impl Chats {
     #[must_use]
     pub fn new(rooms: Rooms, clock: Arc<dyn Clock>, settings: ChatSettings) -> Self {
+        let members = Cache::builder()
+            .max_capacity(MEMBERS)
+            .time_to_live(settings.recheck)
+            .build();
         Self {
+            members,
             store: rooms.store,
             ledgers: rooms.ledgers,
             flusher: rooms.flusher,

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use entity::{OwnerId, Parameters};
 
-use super::Chats;
+use super::{Chats, Member};
 use crate::model::allowance::{Tier, reaches};
 use crate::model::parameters::{self, ParameterError};
 use crate::model::spec::ModelSpec;
 use crate::model::text::{ModelName, TextError};
 use crate::provider::{Capabilities, Route, UnknownModel};
+use crate::store::StoreError;
 
 /// A model that the caller may use.
 #[derive(Clone, Debug)]
@@ -27,21 +28,36 @@ pub enum ModelError {
     Text(#[from] TextError),
     #[error(transparent)]
     Unknown(#[from] UnknownModel),
-    #[error("the model {model:?} is for the tier {tier:?} and above")]
-    Tier { model: String, tier: String },
+    #[error("{}", spelled(model, tier.as_deref()))]
+    Tier {
+        model: String,
+        /// The lowest that has it; none: no tier does.
+        tier: Option<String>,
+    },
     #[error(transparent)]
     Parameter(#[from] ParameterError),
+}
+
+fn spelled(model: &str, tier: Option<&str>) -> String {
+    match tier {
+        Some(tier) => format!("the model {model:?} is for the tier {tier:?} and above"),
+        None => format!("no tier has the model {model:?}"),
+    }
 }
 
 impl Chats {
     /// The models that the caller may use, the default one first. Lists of providers that are too old
     /// are asked for again.
-    pub async fn models(&self, owner: OwnerId) -> Vec<ModelOffer> {
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn models(&self, owner: OwnerId) -> Result<Vec<ModelOffer>, StoreError> {
+        let member = self.member(owner).await?;
         let default = self.catalogue.default_model().id.clone();
         let models = self.catalogue.models().await;
-        models
+        Ok(models
             .into_iter()
-            .filter(|spec| self.check_tier(owner, spec).is_ok())
+            .filter(|spec| self.check_tier(&member, spec).is_ok())
             .filter_map(|spec| {
                 let route = self.catalogue.resolve(Some(&spec.id)).ok()?;
                 Some(ModelOffer {
@@ -50,51 +66,53 @@ impl Chats {
                     spec,
                 })
             })
-            .collect()
+            .collect())
     }
 
-    /// The tier of a user. None: there are no limits for them.
-    pub(super) fn tier(&self, _: OwnerId) -> Option<&Tier> {
-        let name = self.settings.default_tier.as_deref()?;
-        self.settings.tiers.iter().find(|tier| tier.name == name)
-    }
-
-    fn check_tier(&self, owner: OwnerId, spec: &ModelSpec) -> Result<(), ModelError> {
-        let (Some(needed), Some(own)) = (spec.tier.as_deref(), self.tier(owner)) else {
+    /// A model's own tier must be reached, and the user's tier must have the model.
+    fn check_tier(&self, member: &Member, spec: &ModelSpec) -> Result<(), ModelError> {
+        let Some(own) = &member.tier else {
             return Ok(());
         };
-        let order = self.settings.tiers.iter().map(|tier| tier.name.as_str());
-        if reaches(&own.name, needed, order) {
+        let tiers = &self.settings.tiers;
+        let order = || tiers.iter().map(|tier| tier.name.as_str());
+        let needed = spec.tier.as_deref();
+        if needed.is_none_or(|needed| reaches(&own.name, needed, order())) && own.has(&spec.id) {
             return Ok(());
         }
+        // The lowest that has it.
+        let reaches = |tier: &&Tier| {
+            tier.has(&spec.id) && needed.is_none_or(|needed| reaches(&tier.name, needed, order()))
+        };
+        let tier = tiers.iter().find(reaches).map(|tier| tier.name.clone());
         Err(ModelError::Tier {
             model: spec.id.clone(),
-            tier: needed.to_owned(),
+            tier: tier.or_else(|| needed.map(str::to_owned)),
         })
     }
 
     /// Who answers for a name, if the user may ask them.
-    pub(super) fn route(&self, owner: OwnerId, model: Option<&str>) -> Result<Route, ModelError> {
+    pub(super) fn route(&self, member: &Member, model: Option<&str>) -> Result<Route, ModelError> {
         let route = self.catalogue.resolve(model)?;
-        self.check_tier(owner, &route.spec)?;
+        self.check_tier(member, &route.spec)?;
         Ok(route)
     }
 
     /// A model's name as a chat may store it.
-    pub(super) fn known_model(&self, owner: OwnerId, name: &str) -> Result<ModelName, ModelError> {
+    pub(super) fn known_model(&self, member: &Member, name: &str) -> Result<ModelName, ModelError> {
         let name = ModelName::parse(name)?;
-        self.route(owner, Some(name.as_str()))?;
+        self.route(member, Some(name.as_str()))?;
         Ok(name)
     }
 
     /// Whether a model can be asked like that.
     pub(super) fn check_parameters(
         &self,
-        owner: OwnerId,
+        member: &Member,
         model: Option<&str>,
         asked: &Parameters,
     ) -> Result<(), ModelError> {
-        let route = self.route(owner, model)?;
+        let route = self.route(member, model)?;
         let can = route.provider.capabilities();
         let spec = &route.spec;
         parameters::check(asked, &can, spec.max_tokens(), &spec.id)?;

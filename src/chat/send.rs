@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::agents::finished_message;
 use super::end::{Cut, End};
-use super::{AllowanceError, Chats, MAX_STALE, ModelError, Once, OnceError, Otherwise, OwnedChat};
+use super::{
+    AllowanceError, Chats, MAX_STALE, Member, ModelError, Once, OnceError, Otherwise, OwnedChat,
+};
 use crate::fault;
 use crate::model::command::{self, Parsed};
 use crate::model::text::{MessageText, ModelName, TextError, Title};
@@ -72,9 +74,11 @@ impl Chats {
         new: NewMessage,
         once: Option<&Once>,
     ) -> Result<Sent, SendError> {
-        let text = MessageText::parse(new.text, self.settings.message_bytes)?;
+        let standing = &self.standing(chat.row().owner_id).await?;
+        let longest = self.message_bytes(&standing.member);
+        let text = MessageText::parse(new.text, longest)?;
         let text = &match command::parse(text.as_str()) {
-            Parsed::Message(words) => MessageText::parse(words, self.settings.message_bytes)?,
+            Parsed::Message(words) => MessageText::parse(words, longest)?,
             order => {
                 let cache_use = new.otherwise.cache_use;
                 let sent = self.send_command(chat, new.id, &text, order, cache_use, once);
@@ -84,7 +88,6 @@ impl Chats {
         let on_busy = new.on_busy.or(chat.row().on_busy);
         let on_busy = on_busy.unwrap_or(self.settings.on_busy);
         let is_instead = matches!(on_busy, OnBusy::Interrupt | OnBusy::Rollback);
-        let allowance = &self.allowance(chat.row().owner_id).await?;
         for _ in 0..MAX_STALE {
             let under_way = if is_instead {
                 self.store.active_requests(chat.id()).await?
@@ -110,7 +113,7 @@ impl Chats {
                     if let Some(known) = known(&tx, question).await? {
                         return Ok(known);
                     }
-                    allowance.clone()?;
+                    standing.spent.clone()?;
                     if let Some(cut) = cut_here {
                         self.stop_in(&tx, cut, on_busy).await?;
                         has_cut.store(true, Ordering::Relaxed);
@@ -122,7 +125,8 @@ impl Chats {
                             expect_waiting(&tx, chat.id(), waiting).await?;
                         }
                     }
-                    let sent = self.queue_message::<SendError>(&tx, question).await?;
+                    let sent = self.queue_message::<SendError>(&tx, question, &standing.member);
+                    let sent = sent.await?;
                     fault::point("send.before_commit");
                     sent.ok_or(SendError::ChatGone)
                 })
@@ -232,9 +236,10 @@ impl Chats {
         &self,
         tx: &Tx,
         question: &Question<'_>,
+        member: &Member,
     ) -> Result<Option<Sent>, E>
     where
-        E: From<StoreError> + From<ModelError>,
+        E: From<StoreError> + From<ModelError> + From<AllowanceError>,
     {
         let (text, now) = (question.text, question.now);
         let advance = Advance {
@@ -270,9 +275,11 @@ impl Chats {
         tx.insert_message(message.clone()).await?;
         if let Some(parameters) = &question.otherwise.parameters {
             let model = question.otherwise.model.as_ref().or(chat.model.as_ref());
-            self.check_parameters(chat.owner_id, model.map(String::as_str), parameters)?;
+            self.check_parameters(member, model.map(String::as_str), parameters)?;
         }
-        let queued = self.new_request(request, &message, &chat, question.otherwise)?;
+        let asked = (&chat, member, question.otherwise);
+        let queued = self.new_request(request, &message, asked)?;
+        self.admit::<E>(tx, member).await?;
         tx.insert_request(queued).await?;
         Ok(Some(Sent {
             message,
@@ -286,14 +293,13 @@ impl Chats {
         &self,
         id: RequestId,
         question: &Message,
-        chat: &Chat,
-        otherwise: &Otherwise,
+        (chat, member, otherwise): (&Chat, &Member, &Otherwise),
     ) -> Result<llm_request::Model, ModelError> {
         let named = otherwise.model.as_deref().map(ModelName::parse);
         let named = named.transpose()?;
         let named = named.as_ref().map(ModelName::as_str);
         let model = named.or(chat.model.as_deref());
-        let route = self.route(chat.owner_id, model)?;
+        let route = self.route(member, model)?;
         Ok(llm_request::Model {
             id,
             chat_id: question.chat_id,

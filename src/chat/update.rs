@@ -40,7 +40,7 @@ impl Chats {
     /// # Errors
     /// If a value is not valid, none is named, the agent comes too late, the chat is gone, or the database fails.
     pub async fn update(&self, chat: &OwnedChat, update: ChatUpdate) -> Result<Chat, UpdateError> {
-        let owner = chat.row().owner_id;
+        let member = &self.member(chat.row().owner_id).await?;
         let title = update.title.as_deref().map(Title::parse).transpose()?;
         let agent = match update.agent.as_deref() {
             Some(alias) => Some(self.agent(alias)?),
@@ -49,7 +49,7 @@ impl Chats {
         let model = update
             .model
             .as_deref()
-            .map(|name| self.known_model(owner, name))
+            .map(|name| self.known_model(member, name))
             .transpose()?;
         let change = &ChatChange {
             title: title.map(Title::into_string),
@@ -68,11 +68,11 @@ impl Chats {
                 let mut chat = chat.ok_or(UpdateError::ChatGone)?;
                 if let Some(agent) = agent {
                     let named = change.model.as_deref();
-                    chat = self.adopt(&tx, &chat, agent, named).await?;
+                    chat = self.adopt(&tx, &chat, (agent, named), member).await?;
                 }
                 let model = change.model.as_deref().or(chat.model.as_deref());
                 if let Some(parameters) = &change.parameters {
-                    self.check_parameters(owner, model, parameters)?;
+                    self.check_parameters(member, model, parameters)?;
                 }
                 Ok(tx.change_chat(id, change.clone()).await?)
             })

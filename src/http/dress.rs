@@ -9,6 +9,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::extract::{Form, frame_of};
+use super::peer::ClientAddress;
 use super::problem::Problem;
 use super::reply;
 use super::view::frame::Frame;
@@ -23,6 +24,19 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+/// A page that shows texts needs none of a browser's powers but the clipboard of its own copy buttons.
+const NO_PERMISSIONS: HeaderValue = HeaderValue::from_static(
+    "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), magnetometer=(), \
+     microphone=(), midi=(), payment=(), usb=(), clipboard-write=(self)",
+);
+const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-opener-policy");
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
+const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
+/// RFC 6797.
+const A_YEAR_OF_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -30,6 +44,8 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
     let id = request_id(&request);
     let form = Form::of(request.headers());
     let frame = frame_of(request.headers());
+    let client = request.extensions().get::<ClientAddress>();
+    let is_https = client.is_some_and(|client| client.is_https);
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let route = request
@@ -54,10 +70,10 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
         let headers = response.headers_mut();
         if is_html(headers) {
             headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
-            headers.insert(
-                header::REFERRER_POLICY,
-                HeaderValue::from_static("same-origin"),
-            );
+            headers.insert(header::REFERRER_POLICY, SAME_ORIGIN);
+            headers.insert(PERMISSIONS_POLICY, NO_PERMISSIONS);
+            headers.insert(CROSS_ORIGIN_OPENER_POLICY, SAME_ORIGIN);
+            headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         }
         headers.insert(
             header::X_CONTENT_TYPE_OPTIONS,
@@ -67,6 +83,10 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
             header::VARY,
             HeaderValue::from_static("Accept, Accept-Encoding, HX-Request"),
         );
+        headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, SAME_ORIGIN);
+        if is_https {
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, A_YEAR_OF_HTTPS);
+        }
         if let Ok(id) = HeaderValue::from_str(&id) {
             headers.insert(X_REQUEST_ID, id);
         }
@@ -118,7 +138,12 @@ fn write_out(
         )
             .into_response()
     });
-    for name in [header::RETRY_AFTER, header::ALLOW] {
+    for name in [
+        header::RETRY_AFTER,
+        header::ALLOW,
+        header::WWW_AUTHENTICATE,
+        header::SET_COOKIE,
+    ] {
         if let Some(value) = bare.headers().get(&name) {
             written.headers_mut().insert(name, value.clone());
         }

@@ -8,6 +8,7 @@ use crate::chat::{
     MessagesError, ModelError, OnceError, ReactError, RestoreError, SearchError, SelectError,
     SendError, TokensError, UpdateError, UsageError,
 };
+use crate::identity::{IdentityError, TokenError, UserError};
 use crate::model::allowance::Measure;
 use crate::model::text::TextError;
 use crate::store::StoreError;
@@ -18,6 +19,48 @@ impl From<StoreError> for Problem {
             Self::unavailable(&error)
         } else {
             Self::internal(&error)
+        }
+    }
+}
+
+impl From<IdentityError> for Problem {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            error @ IdentityError::Refused(_) => Self::new(Kind::SignInNeeded, error.to_string()),
+            IdentityError::Disabled => Self::bare(Kind::UserDisabled),
+            error @ IdentityError::Unavailable(_) => {
+                tracing::warn!(%error, "somebody could not be identified");
+                Self::bare(Kind::Unavailable)
+            }
+            IdentityError::Store(error) => error.into(),
+            IdentityError::Randomness(error) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<UserError> for Problem {
+    fn from(error: UserError) -> Self {
+        match error {
+            UserError::NotFound(_) => Self::bare(Kind::UserNotFound),
+            error @ (UserError::Several { .. } | UserError::Name | UserError::Local) => {
+                Self::new(Kind::InvalidField, error.to_string())
+            }
+            UserError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::NotFound => Self::bare(Kind::TokenNotFound),
+            error @ (TokenError::Name | TokenError::Lifetime) => {
+                Self::new(Kind::InvalidField, error.to_string())
+            }
+            error @ TokenError::Scope => Self::new(Kind::ScopeNeeded, error.to_string()),
+            TokenError::User(error) => error.into(),
+            TokenError::Randomness(error) => Self::internal(&error),
+            TokenError::Store(error) => error.into(),
         }
     }
 }
@@ -55,12 +98,15 @@ impl From<AgentError> for Problem {
 
 impl From<AllowanceError> for Problem {
     fn from(error: AllowanceError) -> Self {
-        let kind = match error.allowance.measure {
-            Measure::Tokens => Kind::TokensUsedUp,
-            Measure::Money => Kind::BudgetUsedUp,
+        let kind = match &error {
+            AllowanceError::UsedUp { allowance, .. } => match allowance.measure {
+                Measure::Tokens => Kind::TokensUsedUp,
+                Measure::Money => Kind::BudgetUsedUp,
+            },
+            AllowanceError::Running { .. } => Kind::RunningLimit,
         };
         Self {
-            retry_after_s: Some(error.retry_after_s()),
+            retry_after_s: error.retry_after_s(),
             ..Self::new(kind, error.to_string())
         }
     }

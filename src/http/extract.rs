@@ -17,11 +17,14 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::AppState;
+use super::identify::Identified;
+use super::peer::ClientAddress;
 use super::problem::{Kind, Problem};
 use super::view::frame::{Frame, OFFSET_COOKIE, THEME_COOKIE};
 use crate::chat::{Chats, Once, OwnedChat};
+use crate::identity;
 use crate::model::position::{InvalidPosition, Position};
-use crate::store::KeyScope;
+use crate::store::{Actor, KeyScope};
 
 /// Characters of a UUID in its usual form.
 const UUID_CHARS: usize = 36;
@@ -31,15 +34,64 @@ const QUOTED_CHARS: usize = 80;
 const MAX_KEY_BYTES: usize = 255;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
-/// Who asks. There is one user so far: whoever can reach the server.
+/// Who asks, by their id: somebody who has been let in, and may do what the method is for.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller(pub OwnerId);
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Ok(Self(OwnerId::LOCAL))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Who(caller) = Who::from_request_parts(parts, state).await?;
+        Ok(Self(caller.owner))
+    }
+}
+
+/// The same, with all that is known of them.
+#[derive(Clone, Debug)]
+pub struct Who(pub Arc<identity::Caller>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Who {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let identified = parts.extensions.get::<Identified>();
+        let identified = identified.ok_or_else(|| Problem::bare(Kind::SignInNeeded))?;
+        Ok(Self(identified.allowed(parts).await?))
+    }
+}
+
+/// Proof that an administrator asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Admin;
+
+impl<S: Send + Sync> FromRequestParts<S> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Who(caller) = Who::from_request_parts(parts, state).await?;
+        if caller.is_admin {
+            Ok(Self)
+        } else {
+            Err(Problem::bare(Kind::AdminNeeded))
+        }
+    }
+}
+
+/// Who does something to rights, for the audit log.
+#[derive(Clone, Debug)]
+pub struct Acting(pub Actor);
+
+impl<S: Send + Sync> FromRequestParts<S> for Acting {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Who(caller) = Who::from_request_parts(parts, state).await?;
+        let address = parts.extensions.get::<Identified>();
+        Ok(Self(Actor {
+            id: Some(caller.owner),
+            address: address.map(|identified| identified.address().to_string()),
+        }))
     }
 }
 
@@ -142,6 +194,31 @@ impl<S: Send + Sync> FromRequestParts<S> for AliasPath {
         Ok(Self(
             alias.map_or_else(String::new, |(_, alias)| alias.to_owned()),
         ))
+    }
+}
+
+/// Where the request comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Client(pub ClientAddress);
+
+impl<S: Send + Sync> FromRequestParts<S> for Client {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let client = parts.extensions.get::<ClientAddress>().copied();
+        Ok(Self(client.unwrap_or(ClientAddress::UNKNOWN)))
+    }
+}
+
+/// The path's `{uuid}`, of whatever it is.
+#[derive(Clone, Copy, Debug)]
+pub struct UuidPath(pub Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for UuidPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(path_uuid(parts, state, "uuid").await?))
     }
 }
 

@@ -4,7 +4,9 @@ mod dress;
 mod encoding;
 mod errors;
 mod extract;
+mod identify;
 mod load;
+mod origin;
 mod peer;
 mod problem;
 mod reply;
@@ -22,11 +24,14 @@ use axum::response::Response;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::chat::Chats;
 
+pub use axum_extra::extract::cookie::Key;
+pub use identify::{Gate, Gateway};
 pub use peer::Front;
 pub use serve::{ServeSettings, serve};
 
@@ -40,6 +45,7 @@ struct AppState {
     load: Arc<Load>,
     limits: HttpLimits,
     metrics: PrometheusHandle,
+    gate: Arc<Gate>,
 }
 
 /// What a request may cost.
@@ -73,14 +79,17 @@ pub fn router(
     metrics: PrometheusHandle,
     changes: TaskTracker,
     front: Front,
+    gate: Gate,
 ) -> Router {
-    let load = Arc::new(Load::default());
+    let (load, gate) = (Arc::new(Load::default()), Arc::new(gate));
     let state = AppState {
         chats,
         load: Arc::clone(&load),
         limits,
         metrics,
+        gate: Arc::clone(&gate),
     };
+    let (own_pages, other_sites) = (origin::own_pages(&front), origin::other_sites(&front));
     Router::new()
         .merge(routes::router())
         .fallback(|| async { Problem::no_such_page() })
@@ -91,7 +100,10 @@ pub fn router(
                 .layer(from_fn_with_state(load, load::count))
                 .layer(from_fn_with_state(Arc::new(front), peer::locate))
                 .layer(from_fn(encoding::compress))
+                .layer(option_layer(other_sites))
                 .layer(from_fn(dress::dress))
+                .layer(own_pages)
+                .layer(from_fn_with_state(gate, identify::identify))
                 .layer(from_fn_with_state(changes, outlive_the_client))
                 .layer(CatchPanicLayer::custom(|_| problem::after_panic()))
                 .layer(DefaultBodyLimit::max(limits.body_bytes)),

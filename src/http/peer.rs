@@ -1,7 +1,7 @@
 //! Where a request comes from. What a proxy says of it is believed only of proxies that the operator
 //! has listed: everybody else could say anything.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -24,11 +24,25 @@ pub(super) struct ClientAddress {
     pub is_by_proxy: bool,
 }
 
+impl ClientAddress {
+    /// Of a request that came over no connection.
+    pub const UNKNOWN: Self = Self {
+        ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        is_https: false,
+        is_by_proxy: false,
+    };
+}
+
 /// The proxies whose headers are believed, and the address that people use.
 #[derive(Clone, Debug, Default)]
 pub struct Front {
     pub trusted: Vec<IpNet>,
+    /// Whether people use it by HTTPS.
     pub is_https: bool,
+    /// `https://chat.example.org`
+    pub public_origin: Option<String>,
+    /// Other sites whose pages may use the API.
+    pub cors: Vec<String>,
 }
 
 impl Front {
@@ -112,7 +126,7 @@ mod tests {
     fn front() -> Front {
         Front {
             trusted: vec!["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
-            is_https: false,
+            ..Front::default()
         }
     }
 

@@ -11,6 +11,12 @@ use serde::Serialize;
 /// The kinds of problem that there are. A kind's slug is part of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    SignInNeeded,
+    UserDisabled,
+    ScopeNeeded,
+    AdminNeeded,
+    CrossSite,
+    WrongHost,
     NoSuchPage,
     MethodNotAllowed,
     MalformedRequest,
@@ -20,6 +26,10 @@ pub enum Kind {
     ChatNotFound,
     MessageNotFound,
     AgentNotFound,
+    TokenNotFound,
+    SessionNotFound,
+    UserNotFound,
+    RunningLimit,
     CursorNotFound,
     TierNeeded,
     TokensUsedUp,
@@ -40,7 +50,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 36] = [
+        Self::SignInNeeded,
+        Self::UserDisabled,
+        Self::ScopeNeeded,
+        Self::AdminNeeded,
+        Self::CrossSite,
+        Self::WrongHost,
         Self::NoSuchPage,
         Self::MethodNotAllowed,
         Self::MalformedRequest,
@@ -50,6 +66,10 @@ impl Kind {
         Self::ChatNotFound,
         Self::MessageNotFound,
         Self::AgentNotFound,
+        Self::TokenNotFound,
+        Self::SessionNotFound,
+        Self::UserNotFound,
+        Self::RunningLimit,
         Self::CursorNotFound,
         Self::TierNeeded,
         Self::TokensUsedUp,
@@ -90,6 +110,66 @@ impl Kind {
     #[expect(clippy::too_many_lines, reason = "a table, one row for each kind")]
     fn describe(self) -> (&'static str, &'static str, StatusCode, &'static str) {
         match self {
+            Self::SignInNeeded => (
+                "sign-in-needed",
+                "The server does not know who you are",
+                StatusCode::UNAUTHORIZED,
+                "Send an API token (`Authorization: Bearer pln_…`), or sign in.",
+            ),
+            Self::UserDisabled => (
+                "user-disabled",
+                "You may not come in any more",
+                StatusCode::FORBIDDEN,
+                "Ask the server's administrator.",
+            ),
+            Self::ScopeNeeded => (
+                "scope-needed",
+                "Your token is not for this",
+                StatusCode::FORBIDDEN,
+                "It only reads. What changes something needs a token of the scope write.",
+            ),
+            Self::AdminNeeded => (
+                "admin-needed",
+                "Only administrators may do this",
+                StatusCode::FORBIDDEN,
+                "Come as an administrator, with a token of the scope admin if with one.",
+            ),
+            Self::CrossSite => (
+                "cross-site-request",
+                "Another site's page asked for this",
+                StatusCode::FORBIDDEN,
+                "Pages of other sites cannot change anything here. If it is the server's own page, a proxy gives the server another name: public_url has to be the address that people use.",
+            ),
+            Self::WrongHost => (
+                "wrong-host",
+                "The server does not go by this name",
+                StatusCode::MISDIRECTED_REQUEST,
+                "Use http://127.0.0.1 or http://localhost. A server that others reach needs another `auth.modes` than local.",
+            ),
+            Self::TokenNotFound => (
+                "token-not-found",
+                "There is no such token",
+                StatusCode::NOT_FOUND,
+                "It was revoked, or it never was.",
+            ),
+            Self::SessionNotFound => (
+                "session-not-found",
+                "There is no such session",
+                StatusCode::NOT_FOUND,
+                "It has ended, or it never was.",
+            ),
+            Self::UserNotFound => (
+                "user-not-found",
+                "There is no such user",
+                StatusCode::NOT_FOUND,
+                "They were erased, or never were.",
+            ),
+            Self::RunningLimit => (
+                "too-many-answers",
+                "You have as many answers under way as your tier allows",
+                StatusCode::TOO_MANY_REQUESTS,
+                "Wait until one of them has ended, or cancel one.",
+            ),
             Self::NoSuchPage => (
                 "no-such-page",
                 "There is nothing at this address",
@@ -250,6 +330,8 @@ impl Kind {
     }
 }
 
+/// How to come in (RFC 6750, 3).
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"pollen\"");
 /// Seconds after which to try again what cannot be done at the moment.
 const RETRY_AFTER_S: u64 = 1;
 
@@ -333,8 +415,17 @@ impl IntoResponse for Problem {
     /// An empty answer that carries the problem to the layer that writes it out.
     fn into_response(self) -> Response {
         let mut response = self.kind.status().into_response();
-        let passes = [Kind::Unavailable, Kind::ChatBusy, Kind::RequestRunning];
+        let passes = [
+            Kind::Unavailable,
+            Kind::ChatBusy,
+            Kind::RequestRunning,
+            Kind::RunningLimit,
+        ];
         let usual = passes.contains(&self.kind).then_some(RETRY_AFTER_S);
+        if self.kind == Kind::SignInNeeded {
+            let headers = response.headers_mut();
+            headers.insert(header::WWW_AUTHENTICATE, BEARER);
+        }
         if let Some(seconds) = self.retry_after_s.or(usual) {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

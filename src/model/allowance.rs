@@ -103,6 +103,12 @@ pub struct Used {
 }
 
 impl Tier {
+    /// Whether the model is one of the tier's.
+    #[must_use]
+    pub fn has(&self, model: &str) -> bool {
+        self.models.is_empty() || self.models.iter().any(|own| own == model)
+    }
+
     /// The periods that this tier has a limit for.
     #[must_use]
     pub fn periods(&self) -> Vec<Period> {

@@ -12,6 +12,7 @@ pub mod history;
 pub mod parameters;
 pub mod position;
 pub mod search;
+pub mod secret;
 pub mod spec;
 pub mod text;
 pub mod tokens;

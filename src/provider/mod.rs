@@ -26,7 +26,10 @@ pub use crate::model::parameters::Capabilities;
 pub use catalogue::{Catalogue, DefaultModel, Entry, Route, UnknownModel};
 pub use demo::{DEMO_MODEL, Demo, DemoSettings};
 pub use error::{ProviderError, Verdict};
-pub use wire::{ConnectError, KeyHeader, ProviderSettings, TimeLimits, WireFormat, connect};
+pub use wire::{
+    ConnectError, Document, FetchError, KeyHeader, ProviderSettings, TimeLimits, WireFormat,
+    connect,
+};
 
 /// Who said something, in the words that model servers share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -17,7 +17,10 @@ mod pages;
 mod repairs;
 mod requests;
 mod search;
+mod sessions;
+mod tokens;
 mod tx;
+mod users;
 mod versions;
 
 use std::time::Duration;
@@ -35,7 +38,9 @@ pub use messages::{Finish, Rewrite, Watched};
 pub use pages::MessagePage;
 pub use requests::{Claim, Fence, Lease, RequestEnd};
 pub use search::SearchHit;
+pub use sessions::Sessions;
 pub use tx::Tx;
+pub use users::UserChange;
 
 use dialect::Dialect;
 use lock::FileLock;
@@ -68,6 +73,36 @@ impl Store {
     pub async fn open(settings: &StoreSettings) -> Result<Self, StoreError> {
         let dialect = Dialect::of(&settings.url)?;
         let lock = dialect.lock(&settings.url)?;
+        Self::open_locked(dialect, lock, settings).await
+    }
+
+    /// The same for a command that reads and writes a few rows of users: also beside a server that has the
+    /// file of SQLite, whose schema is then up to date.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but for the file's being in use.
+    pub async fn open_beside(settings: &StoreSettings) -> Result<Self, StoreError> {
+        let dialect = Dialect::of(&settings.url)?;
+        match dialect.lock(&settings.url) {
+            Ok(lock) => Self::open_locked(dialect, lock, settings).await,
+            Err(StoreError::InUse(_)) => {
+                let (writer, reader) = dialect.connect(settings).await?;
+                Ok(Self {
+                    dialect,
+                    writer,
+                    reader,
+                    _lock: None,
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn open_locked(
+        dialect: Dialect,
+        lock: Option<FileLock>,
+        settings: &StoreSettings,
+    ) -> Result<Self, StoreError> {
         let migrator = dialect.connect_migrator(settings).await?;
         dialect.migrate(&migrator).await?;
         migrator.close().await?;

@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 
 use entity::llm_request::{CacheUse, Column, Entity, Model, Status};
-use entity::{ChatId, RequestId, Timestamp};
+use entity::{ChatId, OwnerId, RequestId, Timestamp, chat};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder,
-    QuerySelect, Select, Statement, Value,
-    sea_query::{Expr, ExprTrait},
+    ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect, Select, Statement, Value,
+    sea_query::{Expr, ExprTrait, Query},
 };
 
 use super::{Store, StoreError, Tx};
@@ -134,6 +134,23 @@ impl Tx {
             .exec_without_returning(self.connection())
             .await?;
         Ok(())
+    }
+
+    /// How many of the user's requests run or wait.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn active_requests_of(&self, owner: OwnerId) -> Result<u64, StoreError> {
+        let chats = Query::select()
+            .column(chat::Column::Id)
+            .from(chat::Entity)
+            .and_where(chat::Column::OwnerId.eq(owner))
+            .to_owned();
+        Ok(Entity::find()
+            .filter(Column::Status.is_in([Status::Queued, Status::Running]))
+            .filter(Column::ChatId.in_subquery(chats))
+            .count(self.connection())
+            .await?)
     }
 
     /// The request as this transaction sees it, which nobody else changes until it ends.

@@ -276,6 +276,8 @@ fn settings_of(replaces_broken: bool) -> ChatSettings {
         },
         agents: Vec::new(),
         tiers: Vec::new(),
+        anonymous_tier: None,
+        recheck: Duration::ZERO,
         default_tier: None,
         title_model: None,
         summarises: false,

@@ -50,6 +50,26 @@ impl Database {
         sea_orm::Database::connect(options).await.unwrap()
     }
 
+    /// Runs a statement behind the server's back.
+    pub async fn execute(&self, sql: &str) {
+        use sea_orm::ConnectionTrait;
+        let db = self.connect().await;
+        db.execute_unprepared(sql).await.unwrap();
+        db.close().await.unwrap();
+    }
+
+    /// Rows of a table.
+    pub async fn count(&self, table: &str) -> i64 {
+        use sea_orm::{ConnectionTrait, Statement};
+        let db = self.connect().await;
+        let sql = format!("SELECT count(*) AS n FROM \"{table}\"");
+        let statement = Statement::from_string(db.get_database_backend(), sql);
+        let row = db.query_one_raw(statement).await.unwrap().unwrap();
+        let count = row.try_get("", "n").unwrap();
+        db.close().await.unwrap();
+        count
+    }
+
     /// Fails if anything is left over: a message that is pending, a request that has not ended, a
     /// chat that waits for the chatbot, a row in the ledger.
     pub async fn assert_nothing_left_over(&self) {

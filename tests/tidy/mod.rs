@@ -6,16 +6,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may import. What is not named here is not a room.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("main", &["cli"]),
-    ("cli", &["app", "config"]),
+    ("cli", &["app", "config", "identity"]),
     (
         "app",
         &[
-            "http", "worker", "chat", "ledger", "provider", "cache", "store", "model", "config",
+            "http", "worker", "chat", "identity", "ledger", "provider", "cache", "store", "model",
+            "config",
         ],
     ),
-    ("http", &["chat", "model", "store"]),
+    ("http", &["chat", "identity", "model", "store"]),
+    ("identity", &["provider", "store", "model"]),
     ("worker", &["chat", "store"]),
     (
         "chat",

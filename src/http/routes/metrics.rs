@@ -7,12 +7,13 @@ use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::http::AppState;
+use crate::http::extract::Admin;
 use crate::http::reply;
 
 pub(super) fn router() -> Router<AppState> {
     Router::new().route("/metrics", get(metrics))
 }
 
-async fn metrics(State(recorded): State<PrometheusHandle>) -> Response {
+async fn metrics(_: Admin, State(recorded): State<PrometheusHandle>) -> Response {
     reply::metrics(recorded.render())
 }

@@ -1,6 +1,8 @@
 //! The routes, one file per thing; each file owns its router.
 
 mod about;
+mod account;
+mod admin;
 mod assets;
 mod chat;
 #[cfg(debug_assertions)]
@@ -16,6 +18,7 @@ mod problems;
 mod reaction;
 mod restore;
 mod search;
+mod sign_in;
 mod theme;
 mod usage;
 
@@ -44,4 +47,7 @@ pub(super) fn router() -> Router<AppState> {
         .merge(problems::router())
         .merge(theme::router())
         .merge(usage::router())
+        .merge(sign_in::router())
+        .merge(account::router())
+        .merge(admin::router())
 }

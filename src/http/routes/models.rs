@@ -31,7 +31,7 @@ async fn models(
     form: Form,
     frame: Frame,
 ) -> Result<Response, Problem> {
-    let models = ModelsView::new(&chats.models(owner).await);
+    let models = ModelsView::new(&chats.models(owner).await?);
     match form {
         Form::Json => reply::json(StatusCode::OK, &models),
         Form::Fragment | Form::Page => {
@@ -42,6 +42,7 @@ async fn models(
 
 async fn agents(
     State(chats): State<Arc<Chats>>,
+    _: Caller,
     form: Form,
     frame: Frame,
 ) -> Result<Response, Problem> {
@@ -54,7 +55,7 @@ async fn agents(
     }
 }
 
-async fn commands(form: Form, frame: Frame) -> Result<Response, Problem> {
+async fn commands(_: Caller, form: Form, frame: Frame) -> Result<Response, Problem> {
     let commands = CommandsView::new();
     match form {
         Form::Json => reply::json(StatusCode::OK, &commands),

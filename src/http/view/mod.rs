@@ -3,6 +3,7 @@
 //! a page is made of are rendered in tests from a `sample()`.
 
 pub mod about;
+pub mod account;
 pub mod agents;
 pub mod assets;
 pub mod chat;

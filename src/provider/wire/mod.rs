@@ -2,6 +2,7 @@
 //! to send, to read lines, to explain what went wrong. What differs is behind [`Format`].
 
 mod client;
+mod document;
 mod explain;
 mod format;
 mod framing;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use super::Provider;
 use super::{anthropic, gemini, ollama, openai, responses};
 
+pub use document::{Document, FetchError};
 pub(super) use format::{Format, Parser, Place, Trouble, finished, set, text_of, tokens};
 pub(super) use framing::Framing;
 pub use settings::{ConnectError, KeyHeader, ProviderSettings, TimeLimits, WireFormat};

@@ -1,0 +1,424 @@
+//! Finds out who asks: what a request brings along is gathered here and checked in `identity`. It is done
+//! when a handler first wants to know, once for each request; a route that asks for nobody costs nothing.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum_extra::extract::SignedCookieJar;
+use axum_extra::extract::cookie::{Cookie, Key, SameSite};
+use entity::{OwnerId, SessionId, Timestamp};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::extract::Form;
+use super::peer::ClientAddress;
+use super::problem::{Kind, Problem};
+use super::reply;
+use crate::identity::{Caller, Identity, SessionMark, Visit, Vouched};
+
+/// The cookie of a browser's session, and what it is called where browsers hold it to HTTPS.
+const COOKIE: &str = "pollen_session";
+const HOST_COOKIE: &str = "__Host-pollen_session";
+/// What each cookie's text begins with, so that another form of it can be told apart later.
+const COOKIE_FORM: &str = "1";
+/// Longest `User-Agent` that is looked at, in bytes.
+const MAX_BROWSER_BYTES: usize = 1_024;
+
+/// How people come in, as far as it is a matter of HTTP.
+pub struct Gate {
+    pub identity: Arc<Identity>,
+    /// What cookies are signed with.
+    pub key: Key,
+    /// Names besides the loopback ones under which local users reach the server.
+    pub local_hosts: Vec<String>,
+    /// The headers of a single-sign-on gateway.
+    pub gateway: Gateway,
+}
+
+/// The names of a gateway's headers; empty: there is none.
+#[derive(Clone, Debug, Default)]
+pub struct Gateway {
+    pub user: String,
+    pub name: String,
+    pub groups: String,
+    pub tier: String,
+    /// Where those go who sign out.
+    pub sign_out_url: String,
+}
+
+/// Who asks, once somebody wants to know.
+#[derive(Clone)]
+pub(super) struct Identified {
+    gate: Arc<Gate>,
+    client: ClientAddress,
+    found: Arc<OnceCell<Result<Found, Problem>>>,
+}
+
+/// Somebody, and the session that they came with.
+#[derive(Clone)]
+pub(super) struct Found {
+    pub caller: Arc<Caller>,
+    /// There is no row of their session so far.
+    unwritten: Option<SessionMark>,
+    /// Their browser is to be given the session's cookie.
+    is_new: bool,
+}
+
+impl Found {
+    fn known(caller: Arc<Caller>) -> Self {
+        Self {
+            caller,
+            unwritten: None,
+            is_new: false,
+        }
+    }
+
+    fn visit(mark: SessionMark, visit: Visit, is_new: bool) -> Self {
+        Self {
+            caller: visit.caller,
+            unwritten: visit.is_unwritten.then_some(mark),
+            is_new,
+        }
+    }
+}
+
+/// Lets handlers find out who asks, and gives a new browser its cookie.
+pub(super) async fn identify(
+    State(gate): State<Arc<Gate>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let client = request.extensions().get::<ClientAddress>().copied();
+    let client = client.unwrap_or(ClientAddress::UNKNOWN);
+    let identified = Identified {
+        gate: Arc::clone(&gate),
+        client,
+        found: Arc::default(),
+    };
+    request.extensions_mut().insert(identified.clone());
+    let goes_to_a_page = request.method().is_safe() && Form::of(request.headers()) == Form::Page;
+    let path = request.uri().path().to_owned();
+    let mut response = next.run(request).await;
+    if let Some(Ok(found)) = identified.found.get()
+        && found.is_new
+        && let Some(mark) = found.unwritten
+    {
+        gate.give(&mut response, mark, client.is_https);
+    }
+    let problem = response.extensions().get::<Problem>();
+    let is_refused = problem.is_some_and(|problem| problem.kind == Kind::SignInNeeded);
+    if is_refused && goes_to_a_page && gate.takes_sign_ins() {
+        let query = serde_urlencoded::to_string([("next", path)]);
+        let to_sign_in = reply::see_other(&format!("/sign-in?{}", query.unwrap_or_default()));
+        return to_sign_in.unwrap_or(response);
+    }
+    response
+}
+
+impl Identified {
+    /// Who asks.
+    ///
+    /// # Errors
+    /// If it is nobody, or they may not come in.
+    pub async fn found(&self, headers: &HeaderMap, uri: &Uri) -> Result<Found, Problem> {
+        let find = || async {
+            let found = self.gate.find(headers, uri, self.client).await;
+            found.inspect_err(|problem| {
+                if problem.kind == Kind::SignInNeeded {
+                    tracing::info!(address = %self.client.ip, "somebody was not let in");
+                }
+            })
+        };
+        self.found.get_or_init(find).await.clone()
+    }
+
+    /// Who asks, with the right to do what the request's method is for.
+    ///
+    /// # Errors
+    /// As [`Self::found`], or if their rights do not reach.
+    pub async fn allowed(&self, parts: &Parts) -> Result<Arc<Caller>, Problem> {
+        let found = self.found(&parts.headers, &parts.uri).await?;
+        if !parts.method.is_safe() {
+            if found.caller.scope < crate::identity::Scope::Write {
+                return Err(Problem::bare(Kind::ScopeNeeded));
+            }
+            if let Some(mark) = found.unwritten {
+                let identity = &self.gate.identity;
+                identity.write_down(mark, browser(&parts.headers)).await?;
+            }
+        }
+        Ok(found.caller)
+    }
+
+    pub fn address(&self) -> IpAddr {
+        self.client.ip
+    }
+}
+
+impl Gate {
+    async fn find(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        client: ClientAddress,
+    ) -> Result<Found, Problem> {
+        let modes = self.identity.modes();
+        if (modes.token || modes.jwt)
+            && let Some(bearer) = bearer(headers)
+        {
+            return Ok(Found::known(self.identity.bearer(bearer).await?));
+        }
+        if modes.proxy
+            && client.is_by_proxy
+            && let Some(vouched) = self.gateway.vouched(headers)
+        {
+            return Ok(Found::known(self.identity.vouched(vouched).await?));
+        }
+        if let Some(mark) = self.mark(headers, client.is_https) {
+            match self.identity.visit(mark).await {
+                Ok(visit) => return Ok(Found::visit(mark, visit, false)),
+                // Another way in may be open.
+                Err(crate::identity::IdentityError::Refused(_))
+                    if modes.local || modes.anonymous => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if modes.local {
+            self.check_host(headers, uri)?;
+            return Ok(Found::known(Arc::new(Caller::local())));
+        }
+        if modes.anonymous {
+            let (mark, visit) = self.identity.new_anonymous();
+            return Ok(Found::visit(mark, visit, true));
+        }
+        Err(Problem::bare(Kind::SignInNeeded))
+    }
+
+    /// A page of another server that has its name lead to this machine must not reach the local user's
+    /// chats: its requests still carry its name (DNS rebinding).
+    fn check_host(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+        let named = uri.authority().map(Authority::as_str);
+        let host = headers.get(header::HOST);
+        let Some(host) = named.or_else(|| host.map(|host| host.to_str().unwrap_or("?"))) else {
+            // No browser leaves it out.
+            return Ok(());
+        };
+        let name = host_name(host);
+        let is_ours = is_loopback(name)
+            || self
+                .local_hosts
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(name));
+        if is_ours {
+            Ok(())
+        } else {
+            Err(Problem::bare(Kind::WrongHost))
+        }
+    }
+
+    /// Whether there is something to sign in with.
+    #[must_use]
+    pub fn takes_sign_ins(&self) -> bool {
+        let modes = self.identity.modes();
+        modes.token || modes.jwt
+    }
+
+    /// What the cookie says, if it is one of ours.
+    fn mark(&self, headers: &HeaderMap, is_https: bool) -> Option<SessionMark> {
+        let jar = SignedCookieJar::from_headers(headers, self.key.clone());
+        let cookie = jar.get(cookie_name(is_https))?;
+        read_mark(cookie.value())
+    }
+
+    /// Gives the browser the cookie of its session.
+    pub fn give(&self, response: &mut Response, mark: SessionMark, is_https: bool) {
+        let lifetime = self.identity.cookie_lifetime().as_secs();
+        let text = written(&mark);
+        self.set(
+            response,
+            text,
+            i64::try_from(lifetime).unwrap_or(i64::MAX),
+            is_https,
+        );
+    }
+
+    /// Takes the cookie away from the browser.
+    pub fn take(&self, response: &mut Response, is_https: bool) {
+        self.set(response, String::new(), 0, is_https);
+    }
+
+    fn set(&self, response: &mut Response, text: String, lifetime_s: i64, is_https: bool) {
+        let cookie = Cookie::build((cookie_name(is_https), text))
+            .path("/")
+            .http_only(true)
+            .secure(is_https)
+            .same_site(SameSite::Lax)
+            .max_age(cookie::time::Duration::seconds(lifetime_s))
+            .build();
+        let jar = SignedCookieJar::new(self.key.clone()).add(cookie);
+        for set in jar.into_response().headers().get_all(header::SET_COOKIE) {
+            response
+                .headers_mut()
+                .append(header::SET_COOKIE, set.clone());
+        }
+    }
+}
+
+impl Gateway {
+    fn vouched(&self, headers: &HeaderMap) -> Option<Vouched> {
+        let text = |name: &str| {
+            let value = (!name.is_empty()).then(|| headers.get(name)).flatten()?;
+            let text = value.to_str().ok()?.trim();
+            (!text.is_empty()).then(|| text.to_owned())
+        };
+        let groups = text(&self.groups).unwrap_or_default();
+        let groups = groups.split(',').map(|group| group.trim().to_owned());
+        Some(Vouched {
+            user: text(&self.user)?,
+            name: text(&self.name),
+            tier: text(&self.tier),
+            groups: groups.filter(|group| !group.is_empty()).collect(),
+        })
+    }
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750, 2.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
+}
+
+/// What a browser says that it is.
+pub(super) fn browser(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::USER_AGENT).map(HeaderValue::to_str);
+    let text = value.and_then(Result::ok).unwrap_or_default();
+    text.get(..MAX_BROWSER_BYTES).unwrap_or(text)
+}
+
+fn cookie_name(is_https: bool) -> &'static str {
+    if is_https { HOST_COOKIE } else { COOKIE }
+}
+
+/// A session as its cookie has it: form, session, user, beginning, and whether it is anonymous.
+fn written(mark: &SessionMark) -> String {
+    let kind = if mark.is_anonymous { "a" } else { "s" };
+    format!(
+        "{COOKIE_FORM}.{}.{}.{}.{kind}",
+        mark.id.0.simple(),
+        mark.user.0.simple(),
+        mark.created_at.0
+    )
+}
+
+/// The session that a cookie's text tells of. Its signature has been checked.
+pub(super) fn read_mark(text: &str) -> Option<SessionMark> {
+    let mut parts = text.split('.');
+    let mut part = || parts.next();
+    if part()? != COOKIE_FORM {
+        return None;
+    }
+    let mark = SessionMark {
+        id: SessionId(Uuid::try_parse(part()?).ok()?),
+        user: OwnerId(Uuid::try_parse(part()?).ok()?),
+        created_at: Timestamp(part()?.parse().ok()?),
+        is_anonymous: match part()? {
+            "a" => true,
+            "s" => false,
+            _ => return None,
+        },
+    };
+    parts.next().is_none().then_some(mark)
+}
+
+/// A host without its port.
+fn host_name(host: &str) -> &str {
+    if let Some(rest) = host.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or(rest);
+    }
+    host.rsplit_once(':').map_or(host, |(name, _)| name)
+}
+
+fn is_loopback(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let is_address = name
+        .parse::<IpAddr>()
+        .is_ok_and(|ip| ip.to_canonical().is_loopback());
+    is_address || name == "localhost" || name.ends_with(".localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_is_read_as_it_was_written() {
+        let mark = SessionMark {
+            id: SessionId::generate(),
+            user: OwnerId::generate(),
+            created_at: Timestamp(1_795_226_400_000),
+            is_anonymous: true,
+        };
+        let text = written(&mark);
+        assert_eq!(read_mark(&text), Some(mark));
+        for wrong in [
+            "",
+            "1",
+            &text[..text.len() - 2],
+            &format!("{text}.x"),
+            &text.replace(".a", ".b"),
+            &text.replacen('1', "2", 1),
+        ] {
+            assert_eq!(read_mark(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn loopback_names_and_no_others_are_local() {
+        for host in [
+            "localhost",
+            "localhost:8080",
+            "LOCALHOST.",
+            "a.localhost:1",
+            "127.0.0.1:80",
+            "127.8.8.8",
+            "[::1]:8080",
+            "[::1]",
+        ] {
+            assert!(is_loopback(host_name(host)), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "[::2]:80",
+            "",
+            "?",
+        ] {
+            assert!(!is_loopback(host_name(host)), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_bearer_is_read_whatever_its_case() {
+        let with = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(with("Bearer abc").as_deref(), Some("abc"));
+        assert_eq!(with("bearer  abc ").as_deref(), Some("abc"));
+        assert_eq!(with("Basic abc"), None);
+        assert_eq!(with("Bearer"), None);
+    }
+}

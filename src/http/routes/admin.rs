@@ -1,0 +1,148 @@
+//! What administrators do: see who there is, let them in or not, set their tiers, and read what was done
+//! to rights. Their rights end at other people's chats, unless the configuration says otherwise.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use entity::OwnerId;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+use crate::http::AppState;
+use crate::http::extract::{Acting, Admin, Body, Form, Params, UuidPath, parse_uuid};
+use crate::http::problem::{Kind, Problem};
+use crate::http::reply;
+use crate::http::view::account::{AuditEntryView, AuditView, UserView, UsersPage, UsersView};
+use crate::http::view::frame::Frame;
+use crate::store::UserChange;
+
+/// Users, or entries, of a page.
+const PAGE: u64 = 100;
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/admin/users", get(users))
+        .route("/admin/user/{uuid}", post(change))
+        .route("/admin/audit", get(audit))
+}
+
+/// Others are passed over: an address may have been decorated on its way.
+#[derive(Deserialize)]
+struct UsersParams {
+    after: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AuditParams {
+    before: Option<i64>,
+}
+
+/// What is set anew; what is not named stays.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UserBody {
+    /// Empty: the tier of everybody who has no other.
+    tier: Option<String>,
+    #[serde(default, deserialize_with = "yes_or_no")]
+    disabled: Option<bool>,
+    #[serde(default, deserialize_with = "yes_or_no")]
+    is_admin: Option<bool>,
+}
+
+/// A form says it as a text.
+fn yes_or_no<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Bool(yes) => Ok(Some(yes)),
+        Value::String(text) if text == "true" => Ok(Some(true)),
+        Value::String(text) if text == "false" => Ok(Some(false)),
+        _ => Err(serde::de::Error::custom("expected true or false")),
+    }
+}
+
+async fn users(
+    State(app): State<AppState>,
+    form: Form,
+    frame: Frame,
+    _: Admin,
+    Params(params): Params<UsersParams>,
+) -> Result<Response, Problem> {
+    let after = params.after.map(|text| parse_uuid("after", &text));
+    let after = after.transpose()?.map(OwnerId);
+    let mut rows = app.gate.identity.users(after, PAGE + 1).await?;
+    let has_more = rows.len() as u64 > PAGE;
+    rows.truncate(usize::try_from(PAGE).unwrap_or(usize::MAX));
+    let users = UsersView {
+        next: rows.last().map(|row| row.id).filter(|_| has_more),
+        users: rows.into_iter().map(UserView::new).collect(),
+    };
+    match form {
+        Form::Json => reply::json(StatusCode::OK, &users),
+        Form::Fragment | Form::Page => {
+            let tiers = app.chats.tiers().map(str::to_owned).collect();
+            let page = UsersPage {
+                frame,
+                users,
+                tiers,
+            };
+            reply::html_now(StatusCode::OK, &page)
+        }
+    }
+}
+
+async fn change(
+    State(app): State<AppState>,
+    form: Form,
+    _: Admin,
+    Acting(actor): Acting,
+    UuidPath(uuid): UuidPath,
+    Body(body): Body<UserBody>,
+) -> Result<Response, Problem> {
+    let identity = &app.gate.identity;
+    if let Some(tier) = body.tier.as_deref().filter(|tier| !tier.is_empty())
+        && !app.chats.tiers().any(|known| known == tier)
+    {
+        let detail = format!("`tier`: there is no tier {tier:?}");
+        return Err(Problem::new(Kind::InvalidField, detail));
+    }
+    let now = app.chats.now();
+    let change = UserChange {
+        tier: body
+            .tier
+            .map(|tier| Some(tier).filter(|tier| !tier.is_empty())),
+        is_admin: body.is_admin,
+        disabled_at: body.disabled.map(|disabled| disabled.then_some(now)),
+        ..UserChange::default()
+    };
+    let id = OwnerId(uuid);
+    let user = identity.find_user(&id.to_string()).await?;
+    identity.change_user(&user, change, &actor).await?;
+    match form {
+        Form::Json => {
+            let user = identity.find_user(&id.to_string()).await?;
+            reply::json(StatusCode::OK, &UserView::new(user))
+        }
+        Form::Fragment | Form::Page => reply::see_other("/admin/users"),
+    }
+}
+
+async fn audit(
+    State(app): State<AppState>,
+    _: Admin,
+    Params(params): Params<AuditParams>,
+) -> Result<Response, Problem> {
+    let rows = app.gate.identity.audit(params.before, PAGE).await?;
+    let entries = rows.into_iter().map(|row| AuditEntryView {
+        number: row.id,
+        at: row.at,
+        actor: row.actor_id,
+        action: row.action,
+        target: row.target,
+        address: row.address,
+    });
+    let view = AuditView {
+        entries: entries.collect(),
+    };
+    reply::json(StatusCode::OK, &view)
+}

@@ -1,0 +1,4 @@
+//! Who may do what, and what nobody may do.
+
+mod callers;
+mod identity;
