@@ -3,9 +3,12 @@
 
 use sea_orm::FromJsonQueryResult;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What may be asked of a model. None leaves it to the next level: request, chat, agent, model, provider.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, FromJsonQueryResult)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Serialize, Deserialize, FromJsonQueryResult, ToSchema,
+)]
 #[serde(deny_unknown_fields)]
 pub struct Parameters {
     /// Randomness, from 0.
@@ -29,7 +32,7 @@ pub struct Parameters {
 }
 
 /// How much a reasoning model thinks before it speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Effort {
     None,

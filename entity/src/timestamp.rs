@@ -4,9 +4,11 @@
 use chrono::{DateTime, Utc};
 use sea_orm::DeriveValueType;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// Milliseconds since the Unix epoch, UTC. Serialises as RFC 3339 with milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, DeriveValueType, ToSchema)]
+#[schema(value_type = String, format = DateTime, description = "RFC 3339, UTC, with milliseconds")]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {

@@ -31,8 +31,8 @@ const UUID_CHARS: usize = 36;
 /// Characters of a bad value that are quoted back.
 const QUOTED_CHARS: usize = 80;
 /// Bytes of an idempotency key.
-const MAX_KEY_BYTES: usize = 255;
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(super) const MAX_KEY_BYTES: usize = 255;
+pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Who asks, by their id: somebody who has been let in, and may do what the method is for.
 #[derive(Clone, Copy, Debug)]

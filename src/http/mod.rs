@@ -6,6 +6,7 @@ mod errors;
 mod extract;
 mod identify;
 mod load;
+mod openapi;
 mod origin;
 mod peer;
 mod problem;
@@ -33,6 +34,7 @@ use crate::chat::Chats;
 pub use axum_extra::extract::cookie::Key;
 pub use identify::{Gate, Gateway};
 pub use peer::Front;
+pub use openapi::surface;
 pub use serve::{ServeSettings, serve};
 
 use load::Load;
@@ -91,7 +93,7 @@ pub fn router(
     };
     let (own_pages, other_sites) = (origin::own_pages(&front), origin::other_sites(&front));
     Router::new()
-        .merge(routes::router())
+        .merge(Router::from(routes::router()))
         .fallback(|| async { Problem::no_such_page() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
         .layer(

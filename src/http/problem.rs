@@ -7,6 +7,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The kinds of problem that there are. A kind's slug is part of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -346,7 +347,8 @@ pub struct Problem {
 }
 
 /// The body of a problem in JSON, in the order of RFC 9457.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
 pub struct ProblemBody<'a> {
     #[serde(rename = "type")]
     pub type_uri: String,

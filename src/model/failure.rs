@@ -1,11 +1,12 @@
 //! Why an answer failed: a stable code for programs and a sentence for people.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::text::storable;
 
 /// The reason on a failed or cancelled message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failure {
     pub code: String,
     pub message: String,

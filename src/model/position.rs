@@ -10,6 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
 
 /// The largest integer that JavaScript holds exactly: 2^53 − 1.
 pub const MAX_POSITION: u64 = (1 << 53) - 1;
@@ -46,7 +47,8 @@ impl Edition {
 }
 
 /// Where a client has read to: 0 to 2^53 − 1 (P1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, ToSchema)]
+#[schema(maximum = 9_007_199_254_740_991_u64)]
 pub struct Position(u64);
 
 /// The text is not an integer from 0 to 2^53 − 1.

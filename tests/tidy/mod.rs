@@ -33,7 +33,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
 ];
 
 /// Libraries that one room keeps to itself.
-const KEPT: [(&str, &[&str]); 8] = [
+const KEPT: [(&str, &[&str]); 10] = [
     ("sea_orm", &["store"]),
     ("sqlx", &["store"]),
     ("migration", &["store"]),
@@ -42,6 +42,8 @@ const KEPT: [(&str, &[&str]); 8] = [
     ("askama", &["http"]),
     ("reqwest", &["provider"]),
     ("redis", &["cache"]),
+    ("utoipa", &["http", "model"]),
+    ("utoipa_axum", &["http"]),
 ];
 
 fn sources(dir: &Path) -> Vec<PathBuf> {

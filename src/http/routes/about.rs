@@ -1,23 +1,29 @@
 //! `GET /chat/message/{uuid}/about`: who wrote an answer, how long it took, and what it used.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::chat::AboutError;
 use crate::http::AppState;
 use crate::http::extract::{Caller, Form, MessagePath};
+use crate::http::openapi::Conflict;
 use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::about::{AboutFragment, AboutPage, AboutView};
 use crate::http::view::frame::Frame;
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new().route("/chat/message/{uuid}/about", get(about))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(about))
 }
 
+/// Who wrote an answer, how long it took, and what it used.
+#[utoipa::path(
+    get, path = "/chat/message/{uuid}/about",
+    responses((status = OK, body = AboutView), Conflict)
+)]
 async fn about(
     State(app): State<AppState>,
     Caller(owner): Caller,

@@ -1,14 +1,15 @@
 //! One chat: create, read, change, delete, export, give it an agent, and send a message to it.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use axum::routing::{get, post};
 use entity::chat::{Model as Chat, OnBusy};
 use entity::{ChatId, MessageId, Parameters};
 use serde::Deserialize;
 use url::Url;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::home;
 use crate::chat::{ChatUpdate, ExportFormat, NewChat, NewMessage, Otherwise, OwnedChat};
@@ -16,6 +17,7 @@ use crate::http::AppState;
 use crate::http::extract::{
     AliasPath, Body, CacheControl, Caller, Form, Params, Posted, parse_uuid,
 };
+use crate::http::openapi::{self, Conflict, OnceKey, Refused};
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 use crate::http::view::chat::{
@@ -29,20 +31,25 @@ use crate::model::hint::Activity;
 /// Answers of the messages poll that a page begins with, at most: each is as long as one may be (P7).
 const MAX_PAGES: usize = 16;
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/chat/create", post(create))
-        .route("/chat/{uuid}", get(read).patch(update).delete(delete))
-        .route("/chat/{uuid}/rename", post(rename))
-        .route("/chat/{uuid}/delete", post(delete))
-        .route("/chat/{uuid}/send", post(send))
-        .route("/chat/{uuid}/agent/{alias}", post(set_agent))
-        .route("/chat/{uuid}/export", get(export))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(read, update, delete))
+        .routes(routes!(rename))
+        .routes(openapi::by_post(
+            "/chat/{uuid}/delete",
+            delete,
+            routes!(delete),
+        ))
+        .routes(routes!(send))
+        .routes(routes!(set_agent))
+        .routes(routes!(export))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CreateBody {
+    #[schema(value_type = Option<Uuid>)]
     uuid: Option<String>,
     title: Option<String>,
     agent: Option<String>,
@@ -52,18 +59,20 @@ struct CreateBody {
     parameters: Option<Parameters>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SendBody {
     #[serde(default)]
+    #[schema(required, min_length = 1)]
     message: String,
+    #[schema(value_type = Option<Uuid>)]
     uuid: Option<String>,
     on_busy: Option<OnBusy>,
     model: Option<String>,
     parameters: Option<Parameters>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UpdateBody {
     title: Option<String>,
@@ -74,22 +83,26 @@ struct UpdateBody {
 }
 
 /// Of a form, which knows no PATCH.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RenameBody {
     #[serde(default)]
+    #[schema(required, min_length = 1)]
     title: String,
 }
 
 /// Others are passed over: an address may have been decorated on its way.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct ReadParams {
     /// The last message of the page before.
+    #[param(value_type = Option<Uuid>)]
     after: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct ExportParams {
     format: Option<String>,
 }
@@ -99,6 +112,11 @@ struct ExportParams {
 #[serde(deny_unknown_fields)]
 pub(super) struct Nothing {}
 
+/// Creates a chat, and sends a first message if there is one.
+#[utoipa::path(
+    post, path = "/chat/create", params(OnceKey), request_body = CreateBody,
+    responses((status = CREATED, body = CreatedView), Conflict, Refused)
+)]
 async fn create(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -140,6 +158,11 @@ async fn create(
     }
 }
 
+/// A chat.
+#[utoipa::path(
+    get, path = "/chat/{uuid}", params(ReadParams),
+    responses((status = OK, body = ChatView))
+)]
 async fn read(
     State(app): State<AppState>,
     form: Form,
@@ -162,6 +185,11 @@ async fn read(
     }
 }
 
+/// Sends a message, and queues the request for its answer.
+#[utoipa::path(
+    post, path = "/chat/{uuid}/send", params(OnceKey), request_body = SendBody,
+    responses((status = ACCEPTED, body = SentView), Conflict, Refused)
+)]
 async fn send(
     State(app): State<AppState>,
     form: Form,
@@ -199,6 +227,11 @@ async fn send(
     }
 }
 
+/// Changes what a chat is called, and who answers in it.
+#[utoipa::path(
+    patch, path = "/chat/{uuid}", request_body = UpdateBody,
+    responses((status = OK, body = ChatView), Conflict, Refused)
+)]
 async fn update(
     State(app): State<AppState>,
     form: Form,
@@ -216,6 +249,11 @@ async fn update(
     changed_reply(&app, form, changed).await
 }
 
+/// Gives a chat another title.
+#[utoipa::path(
+    post, path = "/chat/{uuid}/rename", request_body = RenameBody,
+    responses((status = OK, body = ChatView))
+)]
 async fn rename(
     State(app): State<AppState>,
     form: Form,
@@ -242,6 +280,11 @@ async fn rename(
     Ok(response)
 }
 
+/// Gives an empty chat an agent.
+#[utoipa::path(
+    post, path = "/chat/{uuid}/agent/{alias}", params(OnceKey),
+    responses((status = OK, body = ChatView), Conflict, Refused)
+)]
 async fn set_agent(
     State(app): State<AppState>,
     form: Form,
@@ -277,6 +320,14 @@ pub(super) async fn changed_reply(
     }
 }
 
+/// A chat as a file.
+#[utoipa::path(
+    get, path = "/chat/{uuid}/export", params(ExportParams),
+    responses((status = OK, content(
+        (String = "text/markdown"),
+        (Object = "application/json"),
+        (String = "text/plain"))))
+)]
 async fn export(
     State(app): State<AppState>,
     Params(params): Params<ExportParams>,
@@ -294,6 +345,8 @@ async fn export(
     reply::file(&name, format.media_type(), export.body)
 }
 
+/// Deletes a chat.
+#[utoipa::path(delete, path = "/chat/{uuid}", responses((status = NO_CONTENT)))]
 async fn delete(
     State(app): State<AppState>,
     Caller(owner): Caller,

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
 use entity::{ChatId, OwnerId};
 use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::chat::Chats;
 use crate::http::AppState;
@@ -24,17 +25,20 @@ use crate::http::view::list::{ChatListView, DaysView};
 /// Chats on the home page.
 const RECENT: u64 = 8;
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new().route("/", get(home))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(home))
 }
 
 /// Others are passed over: an address may have been decorated on its way.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct HomeParams {
     /// The chat that was deleted just now, by a form without script.
     deleted: Option<String>,
 }
 
+/// The home page; to a script the latest chats.
+#[utoipa::path(get, path = "/", params(HomeParams), responses((status = OK, body = ChatListView)))]
 async fn home(
     State(chats): State<Arc<Chats>>,
     Caller(owner): Caller,

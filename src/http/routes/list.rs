@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
 use entity::OwnerId;
 use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::chat::Chats;
 use crate::http::AppState;
@@ -21,14 +22,15 @@ use crate::http::view::poller::keeps_pace;
 use crate::http::view::search::{FoundFragment, SearchView};
 use crate::model::hint::Activity;
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/chats", get(list_page))
-        .route("/chat/list", get(list))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_page))
+        .routes(routes!(list))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct ListParams {
     cursor: Option<String>,
     limit: Option<u64>,
@@ -37,8 +39,9 @@ struct ListParams {
     after: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct PageParams {
     /// Words to look for.
     q: Option<String>,
@@ -46,6 +49,11 @@ struct PageParams {
     limit: Option<u64>,
 }
 
+/// The caller's chats, the one changed last first.
+#[utoipa::path(
+    get, path = "/chat/list", params(ListParams),
+    responses((status = OK, body = ChatListView))
+)]
 async fn list(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -80,6 +88,11 @@ pub(super) async fn side_list(
     Ok(SideList::new(list, limit, hint))
 }
 
+/// The page of all chats; to a script the same as the list.
+#[utoipa::path(
+    get, path = "/chats", params(PageParams),
+    responses((status = OK, body = ChatListView))
+)]
 async fn list_page(
     State(chats): State<Arc<Chats>>,
     Caller(owner): Caller,

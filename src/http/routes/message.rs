@@ -1,14 +1,15 @@
 //! One message: read, edit, delete, cancel, ask again, its versions, and the token poll of it.
 
 use askama::Template as _;
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
 use entity::chat_message::Status;
 use entity::{MessageId, OwnerId, Parameters};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::chat::{Again, Cursors, MessageRead, Once, Otherwise, Sent, TokensPoll};
 use crate::http::AppState;
@@ -16,6 +17,7 @@ use crate::http::extract::{
     Body, CacheControl, Caller, Form, MessagePath, NumberPath, Params, PositionPath, Posted,
     parse_position,
 };
+use crate::http::openapi::{self, Conflict, OnceKey, Refused};
 use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::chat::SentView;
@@ -27,23 +29,29 @@ use crate::http::view::tokens::{
 use crate::http::view::versions::{CancelledView, VersionsView};
 use crate::model::delta::MAX_DELTA_BYTES;
 use crate::model::hint::Activity;
+use crate::model::position::Position;
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/chat/message/{uuid}", get(read).put(edit).delete(delete))
-        .route("/chat/message/{uuid}/edit", post(edit))
-        .route("/chat/message/{uuid}/delete", post(delete))
-        .route("/chat/message/{uuid}/cancel", post(cancel))
-        .route("/chat/message/{uuid}/retry", post(retry))
-        .route("/chat/message/{uuid}/regenerate", post(regenerate))
-        .route("/chat/message/{uuid}/versions", get(versions))
-        .route(
-            "/chat/message/{uuid}/versions/{number}/select",
-            post(select),
-        )
-        .route("/chat/message/{uuid}/tokens", get(tokens))
-        .route("/chat/message/{uuid}/tokens/", get(tokens))
-        .route("/chat/message/{uuid}/tokens/{position}", get(tokens))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(read, edit, delete))
+        .routes(openapi::by_post(
+            "/chat/message/{uuid}/edit",
+            edit,
+            routes!(edit),
+        ))
+        .routes(openapi::by_post(
+            "/chat/message/{uuid}/delete",
+            delete,
+            routes!(delete),
+        ))
+        .routes(routes!(cancel))
+        .routes(routes!(retry))
+        .routes(routes!(regenerate))
+        .routes(routes!(versions))
+        .routes(routes!(select))
+        .routes(routes!(tokens))
+        .routes(openapi::at("/chat/message/{uuid}/tokens/", routes!(tokens)))
+        .routes(openapi::at("/chat/message/{uuid}/tokens", routes!(tokens)))
 }
 
 /// A POST that says all in its path.
@@ -52,7 +60,7 @@ pub(super) fn router() -> Router<AppState> {
 struct Nothing {}
 
 /// What is to be different this time.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct AgainBody {
     model: Option<String>,
@@ -60,9 +68,11 @@ struct AgainBody {
 }
 
 /// Others are passed over: a proxy may need an address that is never the same.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct TokensParams {
     /// Where the client has read what the model thinks to; without it, it does not want to.
+    #[param(value_type = Option<Position>)]
     reasoning: Option<String>,
     /// Of a page: bytes before the position that are in a block which may still change.
     #[serde(default)]
@@ -71,13 +81,16 @@ struct TokensParams {
     after: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct EditBody {
     #[serde(default)]
+    #[schema(required, min_length = 1)]
     message: String,
 }
 
+/// A message.
+#[utoipa::path(get, path = "/chat/message/{uuid}", responses((status = OK, body = MessageView)))]
 async fn read(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -94,6 +107,8 @@ async fn read(
     }
 }
 
+/// Deletes a message.
+#[utoipa::path(delete, path = "/chat/message/{uuid}", responses((status = NO_CONTENT), Conflict))]
 async fn delete(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -113,6 +128,11 @@ async fn delete(
     }
 }
 
+/// Says a message otherwise, and asks again.
+#[utoipa::path(
+    put, path = "/chat/message/{uuid}", request_body = EditBody,
+    responses((status = ACCEPTED, body = SentView), Conflict, Refused)
+)]
 async fn edit(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -126,6 +146,11 @@ async fn edit(
     sent_reply(&app, form, sent).await
 }
 
+/// Stops an answer, or takes back a question.
+#[utoipa::path(
+    post, path = "/chat/message/{uuid}/cancel", params(OnceKey),
+    responses((status = OK, body = CancelledView))
+)]
 async fn cancel(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -143,6 +168,11 @@ async fn cancel(
     }
 }
 
+/// Asks again for an answer that failed or was stopped.
+#[utoipa::path(
+    post, path = "/chat/message/{uuid}/retry", params(OnceKey), request_body = AgainBody,
+    responses((status = ACCEPTED, body = SentView), Conflict, Refused)
+)]
 async fn retry(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -154,6 +184,11 @@ async fn retry(
     again(&app, (owner, id), form, Again::Retry, cache, posted).await
 }
 
+/// Asks for another answer.
+#[utoipa::path(
+    post, path = "/chat/message/{uuid}/regenerate", params(OnceKey), request_body = AgainBody,
+    responses((status = ACCEPTED, body = SentView), Conflict, Refused)
+)]
 async fn regenerate(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -183,6 +218,11 @@ async fn again(
     sent_reply(app, form, asked.await?).await
 }
 
+/// The texts that a message has had.
+#[utoipa::path(
+    get, path = "/chat/message/{uuid}/versions",
+    responses((status = OK, body = VersionsView))
+)]
 async fn versions(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -196,6 +236,11 @@ async fn versions(
     }
 }
 
+/// Shows another one of them.
+#[utoipa::path(
+    post, path = "/chat/message/{uuid}/versions/{number}/select", params(OnceKey),
+    responses((status = OK, body = MessageView), Conflict)
+)]
 async fn select(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -243,6 +288,11 @@ pub(super) async fn message_reply(
     reply::html(StatusCode::OK, MessageFragment::new(message, hint)).await
 }
 
+/// The text since a position.
+#[utoipa::path(
+    get, path = "/chat/message/{uuid}/tokens/{position}", params(TokensParams),
+    responses((status = OK, body = TokensView))
+)]
 async fn tokens(
     State(app): State<AppState>,
     Caller(owner): Caller,

@@ -1,36 +1,44 @@
 //! `GET /chat/{uuid}/messages[/{last_uuid}]`: the messages poll.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
 use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::chat::OwnedChat;
 use crate::http::AppState;
 use crate::http::extract::{CursorPath, Form, Params};
+use crate::http::openapi;
 use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::messages::{MessagesFragment, MessagesView};
 use crate::http::view::poller::keeps_pace;
 use crate::model::hint::Activity;
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/chat/{uuid}/messages", get(poll))
-        .route("/chat/{uuid}/messages/", get(poll))
-        .route("/chat/{uuid}/messages/{last_uuid}", get(poll))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(poll))
+        .routes(openapi::at("/chat/{uuid}/messages/", routes!(poll)))
+        .routes(openapi::at("/chat/{uuid}/messages", routes!(poll)))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct PollParams {
     revision: Option<i64>,
     /// Of a page: milliseconds between its polls.
     after: Option<u64>,
 }
 
+/// The messages after a cursor, oldest first.
+#[utoipa::path(
+    get, path = "/chat/{uuid}/messages/{last_uuid}", params(PollParams),
+    responses((status = OK, body = MessagesView))
+)]
 async fn poll(
     State(app): State<AppState>,
     form: Form,

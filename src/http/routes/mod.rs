@@ -14,6 +14,7 @@ mod message;
 mod messages;
 mod metrics;
 mod models;
+mod openapi;
 mod problems;
 mod reaction;
 mod restore;
@@ -22,14 +23,15 @@ mod sign_in;
 mod theme;
 mod usage;
 
-use axum::Router;
+use utoipa_axum::router::OpenApiRouter;
 
 use super::AppState;
 
-pub(super) fn router() -> Router<AppState> {
-    let router = Router::new();
+/// The routes, and what the document says of them.
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    let router = OpenApiRouter::new();
     #[cfg(debug_assertions)]
-    let router = router.merge(components::router());
+    let router = router.merge(components::router().into());
     router
         .merge(home::router())
         .merge(list::router())
@@ -41,11 +43,12 @@ pub(super) fn router() -> Router<AppState> {
         .merge(reaction::router())
         .merge(about::router())
         .merge(models::router())
-        .merge(assets::router())
+        .merge(assets::router().into())
         .merge(health::router())
         .merge(metrics::router())
+        .merge(openapi::router())
         .merge(problems::router())
-        .merge(theme::router())
+        .merge(theme::router().into())
         .merge(usage::router())
         .merge(sign_in::router())
         .merge(account::router())

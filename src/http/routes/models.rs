@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::chat::Chats;
 use crate::http::AppState;
@@ -18,13 +18,15 @@ use crate::http::view::commands::{CommandsPage, CommandsView};
 use crate::http::view::frame::Frame;
 use crate::http::view::models::{ModelsPage, ModelsView};
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/models", get(models))
-        .route("/agents", get(agents))
-        .route("/commands", get(commands))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(models))
+        .routes(routes!(agents))
+        .routes(routes!(commands))
 }
 
+/// The models that the caller may use.
+#[utoipa::path(get, path = "/models", responses((status = OK, body = ModelsView)))]
 async fn models(
     State(chats): State<Arc<Chats>>,
     Caller(owner): Caller,
@@ -40,6 +42,8 @@ async fn models(
     }
 }
 
+/// The agents.
+#[utoipa::path(get, path = "/agents", responses((status = OK, body = AgentsView)))]
 async fn agents(
     State(chats): State<Arc<Chats>>,
     _: Caller,
@@ -55,6 +59,8 @@ async fn agents(
     }
 }
 
+/// The slash commands.
+#[utoipa::path(get, path = "/commands", responses((status = OK, body = CommandsView)))]
 async fn commands(_: Caller, form: Form, frame: Frame) -> Result<Response, Problem> {
     let commands = CommandsView::new();
     match form {

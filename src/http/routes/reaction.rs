@@ -1,29 +1,28 @@
 //! `PUT`, `DELETE` and `POST /chat/message/{uuid}/reaction`: what the user thinks of an answer.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::put;
 use entity::chat_message::Reaction;
 use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::message::message_reply;
 use crate::chat::{MessageRead, NewReaction};
 use crate::http::AppState;
 use crate::http::extract::{Body, Caller, Form, MessagePath, Posted};
+use crate::http::openapi::{Conflict, OnceKey};
 use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::message::MessageView;
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new().route(
-        "/chat/message/{uuid}/reaction",
-        put(react).delete(take_back).post(choose),
-    )
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(react, take_back, choose))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ReactionBody {
     reaction: Reaction,
@@ -31,14 +30,14 @@ struct ReactionBody {
 }
 
 /// What a form chooses: it can put, but not delete.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ChoiceBody {
     reaction: Choice,
     comment: Option<String>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Choice {
     Like,
@@ -56,6 +55,11 @@ impl Choice {
     }
 }
 
+/// Says what the user thinks of an answer.
+#[utoipa::path(
+    put, path = "/chat/message/{uuid}/reaction", request_body = ReactionBody,
+    responses((status = OK, body = MessageView), Conflict)
+)]
 async fn react(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -71,6 +75,11 @@ async fn react(
     reacted_reply(&app, form, message).await
 }
 
+/// Takes that back.
+#[utoipa::path(
+    delete, path = "/chat/message/{uuid}/reaction",
+    responses((status = OK, body = MessageView), Conflict)
+)]
 async fn take_back(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -81,6 +90,11 @@ async fn take_back(
     reacted_reply(&app, form, message).await
 }
 
+/// Both of it, for a form.
+#[utoipa::path(
+    post, path = "/chat/message/{uuid}/reaction", params(OnceKey), request_body = ChoiceBody,
+    responses((status = OK, body = MessageView), Conflict)
+)]
 async fn choose(
     State(app): State<AppState>,
     Caller(owner): Caller,

@@ -1,22 +1,28 @@
 //! `POST /chat/{uuid}/restore`: brings back a chat that was deleted a moment ago.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::post;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::chat::{Nothing, changed_reply, main, push_url, refresh_lists};
 use crate::http::AppState;
 use crate::http::extract::{Caller, DeletedChatPath, Form, Posted};
+use crate::http::openapi::OnceKey;
 use crate::http::problem::Problem;
 use crate::http::reply;
-use crate::http::view::chat::RestoredFragment;
+use crate::http::view::chat::{ChatView, RestoredFragment};
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new().route("/chat/{uuid}/restore", post(restore))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(restore))
 }
 
+/// Brings back a chat that was deleted a moment ago.
+#[utoipa::path(
+    post, path = "/chat/{uuid}/restore", params(OnceKey),
+    responses((status = OK, body = ChatView))
+)]
 async fn restore(
     State(app): State<AppState>,
     Caller(owner): Caller,

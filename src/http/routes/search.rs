@@ -1,11 +1,12 @@
 //! `GET /chat/search`: the caller's chats that have these words in their title or in a message.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
 use serde::Deserialize;
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::list::side_list;
 use crate::http::AppState;
@@ -15,17 +16,23 @@ use crate::http::reply;
 use crate::http::view::frame::Frame;
 use crate::http::view::search::{FoundFragment, SearchView};
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new().route("/chat/search", get(search))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(search))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct SearchParams {
     #[serde(default)]
     q: String,
 }
 
+/// The caller's chats that have these words.
+#[utoipa::path(
+    get, path = "/chat/search", params(SearchParams),
+    responses((status = OK, body = SearchView))
+)]
 async fn search(
     State(app): State<AppState>,
     Caller(owner): Caller,

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
 use chrono::NaiveDate;
 use entity::Timestamp;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::chat::Chats;
 use crate::http::AppState;
@@ -20,11 +21,11 @@ use crate::http::view::frame::Frame;
 use crate::http::view::usage::{UsagePage, UsageView};
 use crate::store::UsageGroup;
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new().route("/usage", get(usage))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(usage))
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum By {
     #[default]
@@ -33,15 +34,25 @@ enum By {
     Chat,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct UsageParams {
     #[serde(default)]
+    #[param(inline)]
     by: By,
+    /// The first day, UTC, and the day after the last one.
+    #[param(value_type = Option<NaiveDate>)]
     from: Option<String>,
+    #[param(value_type = Option<NaiveDate>)]
     to: Option<String>,
 }
 
+/// What the caller's answers used and cost.
+#[utoipa::path(
+    get, path = "/usage", params(UsageParams),
+    responses((status = OK, body = UsageView))
+)]
 async fn usage(
     State(chats): State<Arc<Chats>>,
     Caller(owner): Caller,

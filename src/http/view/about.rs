@@ -3,6 +3,7 @@
 use askama::Template;
 use entity::{ChatId, MessageId, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::assets::{self, Icon};
 use super::frame::{Frame, Theme};
@@ -12,7 +13,7 @@ use crate::model::usage::amount;
 
 /// The answer of `GET /chat/message/{uuid}/about`. What was recorded is null while the first attempt
 /// runs; the counts are of all attempts together.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct AboutView {
     pub message_uuid: MessageId,
     pub model: Option<String>,

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::assets::{self, Icon};
 use super::frame::{Frame, Theme};
@@ -9,7 +10,7 @@ use super::words::W;
 use crate::model::agent::Agent;
 
 /// One agent. Its system prompt is the operator's, and not shown.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AgentView {
     pub alias: String,
     pub name: String,
@@ -23,7 +24,7 @@ pub struct AgentView {
 }
 
 /// The answer of `GET /agents`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AgentsView {
     pub agents: Vec<AgentView>,
 }

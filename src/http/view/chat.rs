@@ -5,6 +5,7 @@ use entity::chat::{Model as Chat, OnBusy, Status};
 use entity::chat_message::Role;
 use entity::{ChatId, MessageId, Parameters, RequestId, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::assets::{self, Icon};
 use super::frame::{Frame, Theme};
@@ -17,7 +18,7 @@ use crate::model::command::{COMMANDS, Entry};
 use crate::model::delta::MAX_DELTA_BYTES;
 
 /// The chat of the polling protocol.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ChatView {
     pub uuid: ChatId,
     pub title: String,
@@ -56,7 +57,7 @@ impl ChatView {
 }
 
 /// The answer to a message that was sent, and to an answer that was asked for again.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SentView {
     pub message: MessageView,
     /// Null for a command, which has been carried out already.
@@ -86,12 +87,23 @@ impl SentView {
 }
 
 /// The answer to a create: the chat, and what a send answers if it came with a first message.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct CreatedView {
     #[serde(flatten)]
     pub chat: ChatView,
     #[serde(flatten)]
+    #[schema(value_type = FirstSent)]
     pub first: Option<SentView>,
+}
+
+/// [`SentView`], of which all or nothing is there: how the document says it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is described, and never made")]
+struct FirstSent {
+    message: Option<MessageView>,
+    request_uuid: Option<RequestId>,
+    poll_url: Option<String>,
+    poll_after_ms: Option<u64>,
 }
 
 impl CreatedView {

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::assets::{self, Icon};
 use super::frame::{Frame, Theme};
@@ -9,7 +10,7 @@ use super::words::W;
 use crate::model::command::COMMANDS;
 
 /// One command.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct CommandView {
     /// With its slash.
     pub command: &'static str,
@@ -18,7 +19,7 @@ pub struct CommandView {
 }
 
 /// The answer of `GET /commands`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CommandsView {
     pub commands: Vec<CommandView>,
 }

@@ -6,6 +6,7 @@ use askama::Template;
 use chrono::{FixedOffset, NaiveDate};
 use entity::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::assets::{self, Icon};
 use super::chat::ChatView;
@@ -21,7 +22,7 @@ pub const SIDE_STEP: u64 = 30;
 pub const SIDE_MAX: u64 = 300;
 
 /// A page of the list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ChatListView {
     pub chats: Vec<ListedChatView>,
     /// The `cursor` of the next page; null on the last one.
@@ -30,7 +31,7 @@ pub struct ChatListView {
 }
 
 /// A chat and the last thing said in it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ListedChatView {
     #[serde(flatten)]
     pub chat: ChatView,

@@ -4,6 +4,7 @@ use askama::Template;
 use entity::chat_message::{Reaction, Role, Status};
 use entity::{ChatId, MessageId, RequestId, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::assets::Icon;
 use super::markdown;
@@ -20,7 +21,7 @@ use crate::model::position::Position;
     clippy::struct_excessive_bools,
     reason = "each is a field of the protocol, and says something of its own"
 )]
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MessageView {
     pub uuid: MessageId,
     pub chat_uuid: ChatId,
@@ -62,7 +63,7 @@ pub struct MessageView {
 }
 
 /// What a model thought, so far.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ReasoningView {
     pub content: String,
     /// Where a token poll goes on from: `?reasoning=` this.

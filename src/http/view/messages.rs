@@ -3,6 +3,7 @@
 use askama::Template;
 use entity::{ChatId, MessageId};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::assets::Icon;
 use super::message::{MessageCard, MessageView};
@@ -11,7 +12,7 @@ use super::words::W;
 use crate::chat::MessagesPoll;
 
 /// The answer of the messages poll.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct MessagesView {
     /// Changed ones first if a revision was sent along, then new ones, each oldest first.
     pub messages: Vec<MessageView>,

@@ -3,6 +3,7 @@
 use askama::Template;
 use entity::Parameters;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::assets::{self, Icon};
 use super::frame::{Frame, Theme};
@@ -10,7 +11,7 @@ use super::words::{self, W};
 use crate::chat::ModelOffer;
 
 /// One model.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ModelView {
     /// What a chat or a send calls it.
     pub id: String,
@@ -66,7 +67,7 @@ impl ModelView {
 }
 
 /// The answer of `GET /models`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ModelsView {
     pub models: Vec<ModelView>,
 }

@@ -2,9 +2,10 @@
 
 use entity::chat_message::{Model as Message, Reaction};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Null in the message where nobody has said anything.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReactionView {
     pub reaction: Reaction,
     /// Why, in the user's words.

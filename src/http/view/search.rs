@@ -3,6 +3,7 @@
 use askama::Template;
 use entity::MessageId;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use super::chat::ChatView;
 use super::words::{self, W};
@@ -10,19 +11,20 @@ use crate::chat::{ChatDefaults, FoundChat};
 use crate::model::search::Piece;
 
 /// The answer of `GET /chat/search`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SearchView {
     pub found: Vec<FoundView>,
 }
 
 /// A chat that has what was looked for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct FoundView {
     pub chat: ChatView,
     /// The last message that has it; null if only the title has.
     pub message_uuid: Option<MessageId>,
     /// The text around the first word that was found.
     #[serde(serialize_with = "plain")]
+    #[schema(value_type = String)]
     pub snippet: Vec<Piece>,
 }
 

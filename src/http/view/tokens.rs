@@ -4,6 +4,7 @@ use askama::Template;
 use entity::MessageId;
 use entity::chat_message::Status;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::assets::Icon;
 use super::markdown::{self, Open};
@@ -15,7 +16,7 @@ use crate::model::delta::Delta;
 use crate::model::position::Position;
 
 /// The answer of the token poll.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TokensView {
     pub tokens: String,
     pub status: Status,
@@ -28,7 +29,7 @@ pub struct TokensView {
 }
 
 /// More of what a model thinks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ReasoningDelta {
     pub tokens: String,
     pub append: bool,

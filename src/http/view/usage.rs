@@ -3,6 +3,7 @@
 use askama::Template;
 use entity::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::assets::{self, Icon};
 use super::frame::{Frame, Theme};
@@ -13,7 +14,7 @@ use crate::model::usage::amount;
 use crate::store::{UsageGroup, UsageSum};
 
 /// Counts of a row or of all rows.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct CountsView {
     /// Runs of requests, those that failed or were cancelled among them.
     pub attempts: i64,
@@ -57,7 +58,7 @@ impl CountsView {
     }
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UsageRowView {
     /// The day, the model, or the chat's UUID.
     pub key: String,
@@ -78,7 +79,7 @@ impl UsageRowView {
 }
 
 /// The answer of `GET /usage`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UsageView {
     pub by: &'static str,
     /// The first day, and the day after the last one, UTC.
@@ -92,7 +93,7 @@ pub struct UsageView {
 }
 
 /// A limit of the caller's tier.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct LimitView {
     /// `tokens` or `cost`.
     pub of: &'static str,

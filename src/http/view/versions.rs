@@ -4,6 +4,7 @@ use askama::Template;
 use entity::chat_message::Status;
 use entity::{MessageId, RequestId, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::markdown;
 use super::message::MessageView;
@@ -12,7 +13,7 @@ use crate::chat::{Cancelled, Version, Versions};
 use crate::model::failure::Failure;
 
 /// The answer of a cancel.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct CancelledView {
     /// Whether this call is what stopped it.
     pub cancelled: bool,
@@ -32,7 +33,7 @@ impl CancelledView {
 }
 
 /// One of the texts that a message has had.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct VersionView {
     pub number: i64,
     pub status: Status,
@@ -66,7 +67,7 @@ impl VersionView {
 }
 
 /// All versions of a message, oldest first.
-#[derive(Debug, Serialize, Template)]
+#[derive(Debug, Serialize, ToSchema, Template)]
 #[template(path = "versions.html")]
 pub struct VersionsView {
     pub message_uuid: MessageId,

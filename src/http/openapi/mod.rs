@@ -1,0 +1,219 @@
+//! The OpenAPI document, made of the routes themselves: a route is put into the router and into the document
+//! by one call, so that neither has more than the other. What many routes have in common is put in here; the
+//! rest stands above each handler.
+
+mod parts;
+
+use std::sync::LazyLock;
+
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, Paths};
+use utoipa::openapi::request_body::RequestBody;
+use utoipa::openapi::{
+    Components, ContentBuilder, Info, KnownFormat, License, ObjectBuilder, OpenApi, PathItem, Ref,
+    RefOr, Required, ResponseBuilder, Schema, SchemaFormat, Type,
+};
+use utoipa::{PartialSchema as _, ToSchema as _};
+use utoipa_axum::router::UtoipaMethodRouter;
+
+use super::AppState;
+use super::problem::ProblemBody;
+use super::routes;
+
+pub use parts::{Conflict, OnceKey, Refused};
+
+/// The name of the one answer that all problems are.
+const PROBLEM: &str = "Problem";
+
+const DESCRIPTION: &str = "An AI chat server that is polled. The same addresses answer browsers in HTML \
+    (`Accept: text/html`, or `HX-Request: true`), and take forms; this document describes their JSON. \
+    GET stands for HEAD too.";
+
+static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(|| finished(routes::router().into_openapi()));
+
+/// The document.
+pub fn document() -> &'static OpenApi {
+    &DOCUMENT
+}
+
+/// Each method that each path takes, as the document has them: all but the page's own files, its colours and
+/// its components.
+#[must_use]
+pub fn surface() -> Vec<(Method, &'static str)> {
+    let paths = DOCUMENT.paths.paths.iter();
+    paths
+        .flat_map(|(path, item)| {
+            let operations = operations(item).into_iter();
+            let there = operations.filter(|(_, operation)| operation.is_some());
+            there.map(move |(method, _)| (method, path.as_str()))
+        })
+        .collect()
+}
+
+/// The same handler at another path, whose parameters are fewer.
+pub fn at(
+    path: &str,
+    (schemas, paths, router): UtoipaMethodRouter<AppState>,
+) -> UtoipaMethodRouter<AppState> {
+    let mut moved = Paths::new();
+    for item in paths.paths.into_values() {
+        moved.paths.insert(path.to_owned(), item);
+    }
+    (schemas, moved, router)
+}
+
+/// The same handler at another path and by POST, for forms: they know no other method.
+pub fn by_post<H, T>(
+    path: &str,
+    handler: H,
+    (schemas, paths, _): UtoipaMethodRouter<AppState>,
+) -> UtoipaMethodRouter<AppState>
+where
+    H: Handler<T, AppState>,
+    T: 'static,
+{
+    let mut posted = Paths::new();
+    for item in paths.paths.into_values() {
+        let mut post = PathItem::default();
+        post.post = item.put.or(item.delete);
+        posted.paths.insert(path.to_owned(), post);
+    }
+    (schemas, posted, routing::post(handler))
+}
+
+/// With what all routes have in common.
+fn finished(mut document: OpenApi) -> OpenApi {
+    document.info = Info::new("Pollen", env!("CARGO_PKG_VERSION"));
+    document.info.description = Some(DESCRIPTION.to_owned());
+    document.info.license = Some(License::new(env!("CARGO_PKG_LICENSE")));
+    let components = document.components.get_or_insert_default();
+    let mut schemas = vec![(PROBLEM.to_owned(), ProblemBody::schema())];
+    ProblemBody::schemas(&mut schemas);
+    components.schemas.extend(schemas);
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(PROBLEM)));
+    let problem = ResponseBuilder::new()
+        .description("What went wrong (RFC 9457)")
+        .content("application/problem+json", content.build());
+    let problem = RefOr::T(problem.build());
+    components.responses.insert(PROBLEM.to_owned(), problem);
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations_mut(item) {
+            if let Some(operation) = operation {
+                finish(&method, path, operation);
+                if let Some(RefOr::T(body)) = &mut operation.request_body {
+                    body.required = Some(required(body, components));
+                }
+            }
+        }
+    }
+    document
+}
+
+/// Whether a body has to be there: none is an empty one.
+fn required(body: &RequestBody, components: &Components) -> Required {
+    let contents = body.content.values().filter_map(|content| match content {
+        RefOr::T(content) => content.schema.as_ref(),
+        RefOr::Ref(_) => None,
+    });
+    let mut schemas = contents.filter_map(|schema| match schema {
+        RefOr::Ref(named) => components
+            .schemas
+            .get(named.ref_location.rsplit('/').next()?),
+        schema @ RefOr::T(_) => Some(schema),
+    });
+    let may_be_empty = schemas.all(
+        |schema| matches!(schema, RefOr::T(Schema::Object(object)) if object.required.is_empty()),
+    );
+    if may_be_empty {
+        Required::False
+    } else {
+        Required::True
+    }
+}
+
+/// A name of its own, the path's parameters, and the problems that come with what is taken.
+fn finish(method: &Method, path: &str, operation: &mut Operation) {
+    operation.operation_id = Some(operation_id(method, path));
+    let in_path = path.split(['{', '}']).skip(1).step_by(2);
+    let parameters = operation.parameters.get_or_insert_default();
+    parameters.splice(..0, in_path.map(|name| RefOr::T(path_parameter(name))));
+    let mut problems = vec![500, 503];
+    for parameter in parameters.iter() {
+        if let RefOr::T(parameter) = parameter {
+            problems.extend(match parameter.parameter_in {
+                ParameterIn::Path => [400, 404].as_slice(),
+                // The idempotency key.
+                ParameterIn::Header => &[400, 409, 422],
+                ParameterIn::Query | ParameterIn::QueryString | ParameterIn::Cookie => &[400],
+            });
+        }
+    }
+    if !method.is_safe() && method != Method::DELETE {
+        problems.extend([400, 408, 413, 415, 422]);
+    }
+    let responses = &mut operation.responses.responses;
+    for status in problems {
+        let problem = Ref::from_response_name(PROBLEM);
+        responses.insert(status.to_string(), problem.into());
+    }
+}
+
+/// `get_chat_message_uuid_tokens_position`. A path that ends in a slash says so: it has a twin that does not.
+fn operation_id(method: &Method, path: &str) -> String {
+    let words = path.split(['/', '{', '}', '.']).filter(|w| !w.is_empty());
+    let mut id = method.as_str().to_lowercase();
+    for word in words {
+        id = format!("{id}_{word}");
+    }
+    if path.ends_with('/') {
+        id.push('_');
+    }
+    id
+}
+
+fn path_parameter(name: &str) -> Parameter {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let schema: RefOr<Schema> = match name {
+        "uuid" | "last_uuid" => {
+            let uuid = SchemaFormat::KnownFormat(KnownFormat::Uuid);
+            text().format(Some(uuid)).into()
+        }
+        "position" => Ref::from_schema_name("Position").into(),
+        "number" => ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .into(),
+        _ => text().into(),
+    };
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .schema(Some(schema))
+        .build()
+}
+
+fn operations(item: &PathItem) -> [(Method, &Option<Operation>); 5] {
+    [
+        (Method::GET, &item.get),
+        (Method::PUT, &item.put),
+        (Method::POST, &item.post),
+        (Method::PATCH, &item.patch),
+        (Method::DELETE, &item.delete),
+    ]
+}
+
+fn operations_mut(item: &mut PathItem) -> [(Method, &mut Option<Operation>); 5] {
+    [
+        (Method::GET, &mut item.get),
+        (Method::PUT, &mut item.put),
+        (Method::POST, &mut item.post),
+        (Method::PATCH, &mut item.patch),
+        (Method::DELETE, &mut item.delete),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

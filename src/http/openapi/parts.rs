@@ -1,0 +1,58 @@
+//! What several handlers say of themselves, under short names.
+
+use std::collections::BTreeMap;
+
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Required, Response, Type};
+use utoipa::{IntoParams, IntoResponses};
+
+use super::PROBLEM;
+use crate::http::extract::{IDEMPOTENCY_KEY, MAX_KEY_BYTES};
+
+/// The key under which a POST has its effect once.
+pub struct OnceKey;
+
+impl IntoParams for OnceKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let key = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(MAX_KEY_BYTES))
+            .pattern(Some("^[!-~]+$"));
+        let header = ParameterBuilder::new()
+            .name(IDEMPOTENCY_KEY)
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(
+                "Repeated with the same key, a request has one effect.",
+            ))
+            .schema(Some(key));
+        vec![header.build()]
+    }
+}
+
+/// The thing is in a state in which this cannot be done.
+pub struct Conflict;
+
+impl IntoResponses for Conflict {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&["409"])
+    }
+}
+
+/// The caller may not ask this model, or not any more for now.
+pub struct Refused;
+
+impl IntoResponses for Refused {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&["402", "403", "429"])
+    }
+}
+
+fn problems(statuses: &[&str]) -> BTreeMap<String, RefOr<Response>> {
+    let problem = || Ref::from_response_name(PROBLEM).into();
+    statuses
+        .iter()
+        .map(|status| ((*status).to_owned(), problem()))
+        .collect()
+}
