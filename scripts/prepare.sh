@@ -18,6 +18,7 @@ need node nodejs
 need npm npm
 need setpriv util-linux
 need python3 python3
+need '/usr/lib/python3*/ensurepip' python3-venv
 need chromium chromium
 need chromedriver chromium-driver
 need redis-server redis-server
@@ -38,3 +39,11 @@ node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)
   echo "scripts/prepare.sh: Node.js $(node --version) is too old for the third-party model server: install 20 or newer (https://nodejs.org)" >&2
   exit 1
 }
+
+# The Python tools that the tests run, in the versions that the list names.
+tools=tests/third_party/.venv
+if ! cmp -s tests/third_party/requirements.txt "$tools/installed.txt"; then
+  python3 -m venv --clear "$tools"
+  "$tools/bin/pip" install --quiet --disable-pip-version-check -r tests/third_party/requirements.txt
+  cp tests/third_party/requirements.txt "$tools/installed.txt"
+fi
