@@ -2,6 +2,7 @@
 
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{OwnerId, Timestamp, TokenId};
 
@@ -18,6 +19,7 @@ use crate::{OwnerId, Timestamp, TokenId};
     DeriveActiveEnum,
     Serialize,
     Deserialize,
+    ToSchema,
 )]
 #[sea_orm(rs_type = "String", db_type = "Text", rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]

@@ -85,7 +85,8 @@ impl Chats {
     /// Longest message of the user's, in bytes.
     pub(super) fn message_bytes(&self, member: &Member) -> usize {
         let own = member.tier.as_ref().and_then(|tier| tier.message_bytes);
-        own.unwrap_or(self.settings.message_bytes)
+        let everybody_s = self.settings.message_bytes;
+        own.map_or(everybody_s, |own| own.min(everybody_s))
     }
 
     /// Refuses one answer more than the user may have under way or waiting. Their row is locked, so

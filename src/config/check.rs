@@ -162,13 +162,6 @@ fn check_tiers(config: &Config) -> Result<(), Complaint> {
         {
             return complain("tier", format!("{:?} is there twice", tier.name));
         }
-        if tier.message_bytes > config.limits.message_bytes {
-            let reason = format!(
-                "`message_bytes` of {:?} is more than `limits.message_bytes`, which holds for everybody",
-                tier.name
-            );
-            return complain("tier", reason);
-        }
         for cost in [tier.cost_per_day, tier.cost_per_month] {
             if !(cost.is_finite() && (0.0..=MAX_PRICE).contains(&cost)) {
                 let reason = format!(

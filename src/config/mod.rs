@@ -132,7 +132,7 @@ pub struct TierConfig {
     /// Answers under way at once, per user; those that wait count. 0: no limit.
     #[serde(default)]
     pub max_running: u32,
-    /// Longest user message in bytes of UTF-8. 0: `limits.message_bytes`.
+    /// Longest user message in bytes of UTF-8, where it is shorter than `limits.message_bytes`. 0: that one.
     #[serde(default)]
     pub message_bytes: usize,
     /// Days after its last change that a chat is kept. 0: for ever.

@@ -33,8 +33,8 @@ use crate::chat::Chats;
 
 pub use axum_extra::extract::cookie::Key;
 pub use identify::{Gate, Gateway};
-pub use peer::Front;
 pub use openapi::surface;
+pub use peer::Front;
 pub use serve::{ServeSettings, serve};
 
 use load::Load;

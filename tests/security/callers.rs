@@ -86,16 +86,14 @@ impl As {
 
 /// A token of a user's, made as the command line does.
 pub async fn token(app: &TestApp, user: &str, scope: Scope) -> String {
-    let access = open_access(&app.config()).await.unwrap();
+    let (access, actor) = (open_access(&app.config()).await.unwrap(), &Actor::default());
     let user = access.identity.find_or_make_user(user).await.unwrap();
     if scope == Scope::Admin {
         let change = UserChange {
             is_admin: Some(true),
             ..UserChange::default()
         };
-        let changed = access
-            .identity
-            .change_user(&user, change, &Actor::default());
+        let changed = access.identity.change_user(&user, change, actor);
         changed.await.unwrap();
     }
     let new = NewToken {
@@ -103,9 +101,7 @@ pub async fn token(app: &TestApp, user: &str, scope: Scope) -> String {
         scope,
         lifetime: None,
     };
-    let made = access
-        .identity
-        .make_token(user.id, new, None, &Actor::default());
+    let made = access.identity.make_token(user.id, new, None, actor);
     let secret = made.await.unwrap().secret;
     access.store.close().await.unwrap();
     secret

@@ -13,7 +13,7 @@ use crate::support::database::Kind;
 use crate::support::{TestApp, Upstream};
 
 async fn app_with(kind: Kind, settings: &[(&str, &str)]) -> TestApp {
-    TestApp::start_with(kind, Upstream::start().await, settings).await
+    TestApp::start_with(kind, Upstream::echo().await, settings).await
 }
 
 /// With some of these settings others.

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{delete, get, post};
 use entity::api_token::Scope;
 use entity::{SessionId, TokenId};
 use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::http::AppState;
 use crate::http::extract::{Acting, Body, Caller, Form, UuidPath, Who};
+use crate::http::openapi::{Conflict, by_post};
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 use crate::http::view::account::{
@@ -24,19 +26,27 @@ use crate::store::{Actor, Sessions};
 
 const DAY: Duration = Duration::from_hours(24);
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/account", get(account))
-        .route("/tokens", get(tokens).post(make_token))
-        .route("/token/{uuid}", delete(revoke_token))
-        .route("/token/{uuid}/revoke", post(revoke_token))
-        .route("/sessions", get(sessions))
-        .route("/sessions/end", post(end_sessions))
-        .route("/session/{uuid}", delete(end_session))
-        .route("/session/{uuid}/end", post(end_session))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(account))
+        .routes(routes!(tokens, make_token))
+        .routes(routes!(revoke_token))
+        .routes(by_post(
+            "/token/{uuid}/revoke",
+            revoke_token,
+            routes!(revoke_token),
+        ))
+        .routes(routes!(sessions))
+        .routes(routes!(end_sessions))
+        .routes(routes!(end_session))
+        .routes(by_post(
+            "/session/{uuid}/end",
+            end_session,
+            routes!(end_session),
+        ))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TokenBody {
     #[serde(default)]
@@ -44,6 +54,7 @@ struct TokenBody {
     scope: Option<Scope>,
     /// None: it does not expire.
     #[serde(default, deserialize_with = "number_or_text")]
+    #[schema(minimum = 1, maximum = 3660)]
     expires_in_days: Option<u32>,
 }
 
@@ -66,6 +77,11 @@ fn number_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u
     }
 }
 
+/// Who the caller is, with their tokens and sessions: a page.
+#[utoipa::path(
+    get, path = "/account",
+    responses((status = OK, body = String, content_type = "text/html"))
+)]
 async fn account(
     State(app): State<AppState>,
     frame: Frame,
@@ -100,12 +116,21 @@ async fn page(
     })
 }
 
+/// The caller's tokens, the newest first.
+#[utoipa::path(
+    get, path = "/tokens", responses((status = OK, body = TokensView))
+)]
 async fn tokens(State(app): State<AppState>, Caller(owner): Caller) -> Result<Response, Problem> {
     let tokens = app.gate.identity.tokens(owner).await?;
     let tokens = tokens.into_iter().map(TokenView::new).collect();
     reply::json(StatusCode::OK, &TokensView { tokens })
 }
 
+/// Makes a token. Its secret is shown this once.
+#[utoipa::path(
+    post, path = "/tokens", request_body = TokenBody,
+    responses((status = CREATED, body = MadeTokenView), Conflict)
+)]
 async fn make_token(
     State(app): State<AppState>,
     form: Form,
@@ -139,6 +164,10 @@ async fn make_token(
     }
 }
 
+/// Revokes a token, and what was made with it.
+#[utoipa::path(
+    delete, path = "/token/{uuid}", responses((status = NO_CONTENT))
+)]
 async fn revoke_token(
     State(app): State<AppState>,
     form: Form,
@@ -154,12 +183,20 @@ async fn revoke_token(
     done(form)
 }
 
+/// The caller's sessions, the last one used first.
+#[utoipa::path(
+    get, path = "/sessions", responses((status = OK, body = SessionsView))
+)]
 async fn sessions(State(app): State<AppState>, Who(caller): Who) -> Result<Response, Problem> {
     let sessions = app.gate.identity.sessions(caller.owner).await?.into_iter();
     let sessions = sessions.map(|row| SessionView::new(row, &caller)).collect();
     reply::json(StatusCode::OK, &SessionsView { sessions })
 }
 
+/// Ends a session on every node.
+#[utoipa::path(
+    delete, path = "/session/{uuid}", responses((status = NO_CONTENT))
+)]
 async fn end_session(
     State(app): State<AppState>,
     form: Form,
@@ -174,6 +211,10 @@ async fn end_session(
     done(form)
 }
 
+/// Ends all of the caller's sessions.
+#[utoipa::path(
+    post, path = "/sessions/end", responses((status = NO_CONTENT))
+)]
 async fn end_sessions(
     State(app): State<AppState>,
     form: Form,

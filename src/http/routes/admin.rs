@@ -1,14 +1,15 @@
 //! What administrators do: see who there is, let them in or not, set their tiers, and read what was done
 //! to rights. Their rights end at other people's chats, unless the configuration says otherwise.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{get, post};
 use entity::OwnerId;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::http::AppState;
 use crate::http::extract::{Acting, Admin, Body, Form, Params, UuidPath, parse_uuid};
@@ -21,26 +22,29 @@ use crate::store::UserChange;
 /// Users, or entries, of a page.
 const PAGE: u64 = 100;
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/admin/users", get(users))
-        .route("/admin/user/{uuid}", post(change))
-        .route("/admin/audit", get(audit))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(users))
+        .routes(routes!(change))
+        .routes(routes!(audit))
 }
 
 /// Others are passed over: an address may have been decorated on its way.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct UsersParams {
+    #[param(value_type = Option<uuid::Uuid>)]
     after: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct AuditParams {
     before: Option<i64>,
 }
 
 /// What is set anew; what is not named stays.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UserBody {
     /// Empty: the tier of everybody who has no other.
@@ -61,6 +65,11 @@ fn yes_or_no<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>,
     }
 }
 
+/// The users, by their ids.
+#[utoipa::path(
+    get, path = "/admin/users", params(UsersParams),
+    responses((status = OK, body = UsersView))
+)]
 async fn users(
     State(app): State<AppState>,
     form: Form,
@@ -91,6 +100,11 @@ async fn users(
     }
 }
 
+/// Changes a user.
+#[utoipa::path(
+    post, path = "/admin/user/{uuid}", request_body = UserBody,
+    responses((status = OK, body = UserView))
+)]
 async fn change(
     State(app): State<AppState>,
     form: Form,
@@ -127,6 +141,11 @@ async fn change(
     }
 }
 
+/// What was done to rights, the newest first.
+#[utoipa::path(
+    get, path = "/admin/audit", params(AuditParams),
+    responses((status = OK, body = AuditView))
+)]
 async fn audit(
     State(app): State<AppState>,
     _: Admin,

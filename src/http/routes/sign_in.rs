@@ -1,11 +1,12 @@
 //! Signing in and out: a browser that brings a token once gets a session for it, and a cookie instead.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use axum::routing::{get, post};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::http::AppState;
 use crate::http::extract::{Acting, Body, Client, Form, Params, Who};
@@ -17,19 +18,20 @@ use crate::http::view::frame::Frame;
 use crate::identity::Via;
 use crate::store::Sessions;
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/sign-in", get(show).post(sign_in))
-        .route("/sign-out", post(sign_out))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(show, sign_in))
+        .routes(routes!(sign_out))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct SignInParams {
     #[serde(default)]
     next: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SignInBody {
     token: String,
@@ -37,6 +39,11 @@ struct SignInBody {
     next: String,
 }
 
+/// The page to sign in on.
+#[utoipa::path(
+    get, path = "/sign-in", params(SignInParams),
+    responses((status = OK, body = String, content_type = "text/html"))
+)]
 async fn show(
     State(app): State<AppState>,
     frame: Frame,
@@ -53,6 +60,11 @@ async fn show(
     reply::html_now(StatusCode::OK, &page)
 }
 
+/// Begins a session for whoever has a token: a cookie.
+#[utoipa::path(
+    post, path = "/sign-in", request_body = SignInBody,
+    responses((status = NO_CONTENT))
+)]
 async fn sign_in(
     State(app): State<AppState>,
     form: Form,
@@ -87,6 +99,10 @@ async fn sign_in(
     Ok(response)
 }
 
+/// Ends the browser's session.
+#[utoipa::path(
+    post, path = "/sign-out", responses((status = NO_CONTENT))
+)]
 async fn sign_out(
     State(app): State<AppState>,
     form: Form,

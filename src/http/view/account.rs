@@ -4,6 +4,7 @@ use askama::Template;
 use entity::api_token::{self, Scope};
 use entity::{OwnerId, SessionId, Timestamp, TokenId, session, user};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::assets::{self, Icon};
 use super::frame::{Frame, Theme};
@@ -11,7 +12,7 @@ use super::words::{self, W};
 use crate::identity::Caller;
 
 /// A token, as far as it is known after it was made.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TokenView {
     pub uuid: TokenId,
     pub name: String,
@@ -54,20 +55,20 @@ impl TokenView {
 }
 
 /// A token that was made just now: the one time that it is shown.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct MadeTokenView {
     #[serde(flatten)]
     pub token: TokenView,
     pub secret: String,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TokensView {
     pub tokens: Vec<TokenView>,
 }
 
 /// A browser's session.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SessionView {
     pub uuid: SessionId,
     /// What the browser says that it is.
@@ -91,13 +92,13 @@ impl SessionView {
     }
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SessionsView {
     pub sessions: Vec<SessionView>,
 }
 
 /// A user, for administrators.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UserView {
     pub uuid: OwnerId,
     pub issuer: String,
@@ -127,7 +128,7 @@ impl UserView {
 }
 
 /// A page of users.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct UsersView {
     pub users: Vec<UserView>,
     /// Where the next page begins; null: this is the last one.
@@ -135,7 +136,7 @@ pub struct UsersView {
 }
 
 /// An entry of the audit log.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AuditEntryView {
     pub number: i64,
     pub at: Timestamp,
@@ -146,7 +147,7 @@ pub struct AuditEntryView {
     pub address: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct AuditView {
     pub entries: Vec<AuditEntryView>,
 }
