@@ -70,7 +70,8 @@ impl Frame {
     /// `offset_min`: minutes, as the cookie has them.
     pub fn new(theme: Option<&str>, offset_min: Option<&str>) -> Self {
         let minutes = offset_min.and_then(|text| text.parse::<i32>().ok());
-        let minutes = minutes.filter(|minutes| minutes.abs() <= MAX_OFFSET_MIN);
+        let minutes =
+            minutes.filter(|minutes| (-MAX_OFFSET_MIN..=MAX_OFFSET_MIN).contains(minutes));
         Self {
             theme: theme.and_then(Theme::named).unwrap_or_default(),
             offset: minutes.and_then(|minutes| FixedOffset::east_opt(minutes * 60)),
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn cookies_that_make_no_sense_are_as_good_as_none() {
-        for offset in ["", "x", "100000", "-841"] {
+        for offset in ["", "x", "100000", "-841", "-2147483648"] {
             let frame = Frame::new(Some("pink"), Some(offset));
             assert_eq!((frame.theme, frame.offset), (Theme::Auto, None), "{offset}");
         }
