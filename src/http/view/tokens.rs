@@ -157,7 +157,8 @@ impl TokensFragment {
         let (text, position, open) = if read.has_all_of(&poll.delta) {
             (TextChange::Nothing, read.position, read.open_bytes)
         } else if poll.delta.append && read.is_long() {
-            let open = read.open_bytes + poll.delta.tokens.len();
+            // The client says how much is open; it may say anything.
+            let open = read.open_bytes.saturating_add(poll.delta.tokens.len());
             (
                 TextChange::Plain(poll.delta.tokens),
                 poll.delta.position,
@@ -344,6 +345,12 @@ mod tests {
             !fragment.contains("#open-") && fragment.contains("hx-trigger"),
             "{fragment}"
         );
+    }
+
+    #[test]
+    fn a_client_that_says_nonsense_of_the_open_block_gets_its_answer() {
+        let fragment = fragment("One", at(1), usize::MAX);
+        assert!(fragment.contains("> .text\">ne</div>"), "{fragment}");
     }
 
     #[test]
