@@ -1,12 +1,15 @@
 //! What a wire format is: how a call becomes a request, and how what comes back becomes events.
 //! All of it is synchronous and knows no network, so a format is read and tested by itself.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, RangeInclusive};
 
 use serde_json::{Map, Value, json};
 
 use super::Framing;
 use crate::provider::{Call, Capabilities, Event, ListedModel};
+
+/// Tokens that one answer can have.
+const TOKENS: RangeInclusive<i64> = 0..=0xffff_ffff;
 
 /// A wire format.
 pub(in crate::provider) trait Format: Send + Sync {
@@ -113,7 +116,28 @@ pub(in crate::provider) fn set(
     }
 }
 
-/// A count of tokens, if the value is one.
+/// A count of tokens, if the value is one: counts are added up, in the database too, so one that no
+/// answer can have would spoil all others.
 pub(in crate::provider) fn tokens(value: &Value) -> Option<i64> {
-    value.as_i64()
+    value.as_i64().filter(|count| TOKENS.contains(count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_count_that_no_answer_can_have_is_none() {
+        assert_eq!(tokens(&json!(0)), Some(0));
+        assert_eq!(tokens(&json!(200_000)), Some(200_000));
+        for nonsense in [
+            json!(-1),
+            json!(i64::MAX),
+            json!(u64::MAX),
+            json!(1.5),
+            json!("1"),
+        ] {
+            assert_eq!(tokens(&nonsense), None, "{nonsense}");
+        }
+    }
 }
