@@ -65,17 +65,15 @@ impl MessageText {
     /// A chat's first title: the beginning of its first line that says something.
     #[must_use]
     pub fn derive_title(&self) -> Title {
-        let line = self
+        let mut lines = self
             .0
             .lines()
-            .map(str::trim)
-            .find(|line| !line.is_empty())
-            .unwrap_or_default();
-        let line: String = line
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        Title(head(&line, DERIVED_TITLE_CHARS).into_owned())
+            .map(|line| line.replace(char::is_control, " "));
+        let line = lines.find(|line| !line.trim().is_empty());
+        match line {
+            Some(line) => Title(head(line.trim(), DERIVED_TITLE_CHARS).into_owned()),
+            None => Title::of_new_chat(),
+        }
     }
 }
 
@@ -326,6 +324,8 @@ mod tests {
         assert_eq!(text.derive_title().into_string(), "Hello there");
         let text = MessageText::parse("a\tb\u{1b}c".to_owned(), 100).unwrap();
         assert_eq!(text.derive_title().into_string(), "a b c");
+        let text = MessageText::parse("\u{1}\n\u{7f}".to_owned(), 100).unwrap();
+        assert_eq!(text.derive_title(), Title::of_new_chat());
     }
 
     #[test]
