@@ -21,7 +21,7 @@ pub(super) fn router() -> Router<AppState> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ThemeBody {
+pub(super) struct ThemeBody {
     theme: Theme,
 }
 
@@ -47,10 +47,12 @@ async fn choose(
 }
 
 /// The path of the page that the form was on; never another server's.
-fn came_from(headers: &HeaderMap) -> String {
+pub(super) fn came_from(headers: &HeaderMap) -> String {
     let referer = headers.get(header::REFERER);
     let referer = referer.and_then(|value| value.to_str().ok());
     let url = referer.and_then(|text| Url::parse(text).ok());
+    // In other addresses a backslash is left as it is, which a browser takes for a slash.
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https"));
     let path = url.map(|url| match url.query() {
         Some(query) => format!("{}?{query}", url.path()),
         None => url.path().to_owned(),
@@ -73,6 +75,8 @@ mod tests {
         };
         assert_eq!(back("http://127.0.0.1/chat/1?x=y"), "/chat/1?x=y");
         assert_eq!(back("http://evil.example//elsewhere.example/"), "/");
+        assert_eq!(back("other:/\\evil.example/"), "/");
+        assert_eq!(back("http://127.0.0.1\\evil.example"), "/evil.example");
         assert_eq!(back("nonsense"), "/");
         assert_eq!(came_from(&HeaderMap::new()), "/");
     }
