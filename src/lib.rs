@@ -10,6 +10,8 @@ pub mod chat;
 pub mod cli;
 pub mod config;
 mod fault;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod http;
 pub mod identity;
 pub mod ledger;

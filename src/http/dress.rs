@@ -101,7 +101,7 @@ fn is_html(headers: &HeaderMap) -> bool {
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
 }
 
-fn request_id(request: &Request) -> String {
+pub(super) fn request_id(request: &Request) -> String {
     request
         .headers()
         .get(X_REQUEST_ID)

@@ -4,6 +4,8 @@ mod dress;
 mod encoding;
 mod errors;
 mod extract;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod identify;
 mod load;
 mod openapi;

@@ -7,6 +7,8 @@ pub mod command;
 pub mod context;
 pub mod delta;
 pub mod failure;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 pub mod hint;
 pub mod history;
 pub mod parameters;

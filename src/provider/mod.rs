@@ -8,6 +8,8 @@ mod catalogue;
 mod conversation;
 mod demo;
 mod error;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod gemini;
 mod ollama;
 mod openai;

@@ -6,9 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may import. What is not named here is not a room.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("main", &["cli"]),
-    ("cli", &["app", "config", "identity"]),
+    // Only in builds for tests: nobody imports it.
+    ("fuzz", &["http", "provider", "model"]),
+    ("cli", &["app", "config", "identity", "store"]),
     (
         "app",
         &[
@@ -177,4 +179,45 @@ fn nothing_of_the_page_is_inline() {
             assert!(!text.contains(word), "{} has {word}", path.display());
         }
     }
+}
+
+/// The workspace forbids it, and each crate has its lints from there. The fuzz targets' crate, which is not in
+/// the workspace, says it itself.
+#[test]
+fn no_crate_of_ours_escapes_the_ban_on_unsafe() {
+    let manifests = manifests(Path::new("."));
+    assert!(manifests.len() >= 4, "{manifests:?}");
+    for path in manifests {
+        let text = fs::read_to_string(&path).unwrap();
+        let forbids = section(&text, "lints.rust")
+            .chain(section(&text, "workspace.lints.rust"))
+            .any(|line| line == "unsafe_code = \"forbid\"");
+        let inherits = section(&text, "lints").any(|line| line == "workspace = true");
+        assert!(forbids || inherits, "{} may be unsafe", path.display());
+    }
+    let root = fs::read_to_string("Cargo.toml").unwrap();
+    let mut forbidden = section(&root, "workspace.lints.rust");
+    assert!(forbidden.any(|line| line == "unsafe_code = \"forbid\""));
+}
+
+/// The manifests of all crates in this repository.
+fn manifests(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() && !name.starts_with('.') && !["target", "node_modules"].contains(&name) {
+            found.extend(manifests(&path));
+        } else if name == "Cargo.toml" {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The lines of a section of a manifest.
+fn section<'a>(text: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let head = format!("[{name}]");
+    let lines = text.lines().skip_while(move |line| *line != head).skip(1);
+    lines.take_while(|line| !line.starts_with('['))
 }

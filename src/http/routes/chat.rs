@@ -48,7 +48,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+pub(super) struct CreateBody {
     #[schema(value_type = Option<Uuid>)]
     uuid: Option<String>,
     title: Option<String>,
@@ -61,7 +61,7 @@ struct CreateBody {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct SendBody {
+pub(super) struct SendBody {
     #[serde(default)]
     #[schema(required, min_length = 1)]
     message: String,
@@ -74,7 +74,7 @@ struct SendBody {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct UpdateBody {
+pub(super) struct UpdateBody {
     title: Option<String>,
     model: Option<String>,
     agent: Option<String>,
@@ -85,7 +85,7 @@ struct UpdateBody {
 /// Of a form, which knows no PATCH.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RenameBody {
+pub(super) struct RenameBody {
     #[serde(default)]
     #[schema(required, min_length = 1)]
     title: String,
@@ -94,7 +94,7 @@ struct RenameBody {
 /// Others are passed over: an address may have been decorated on its way.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct ReadParams {
+pub(super) struct ReadParams {
     /// The last message of the page before.
     #[param(value_type = Option<Uuid>)]
     after: Option<String>,
@@ -103,7 +103,7 @@ struct ReadParams {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct ExportParams {
+pub(super) struct ExportParams {
     format: Option<String>,
 }
 

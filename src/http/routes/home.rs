@@ -32,7 +32,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 /// Others are passed over: an address may have been decorated on its way.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct HomeParams {
+pub(super) struct HomeParams {
     /// The chat that was deleted just now, by a form without script.
     deleted: Option<String>,
 }

@@ -31,7 +31,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct ListParams {
+pub(super) struct ListParams {
     cursor: Option<String>,
     limit: Option<u64>,
     /// What the list at the side of a page shows, and the pace at which it polls.
@@ -42,7 +42,7 @@ struct ListParams {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct PageParams {
+pub(super) struct PageParams {
     /// Words to look for.
     q: Option<String>,
     cursor: Option<String>,

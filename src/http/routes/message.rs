@@ -62,7 +62,7 @@ struct Nothing {}
 /// What is to be different this time.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct AgainBody {
+pub(super) struct AgainBody {
     model: Option<String>,
     parameters: Option<Parameters>,
 }
@@ -70,20 +70,20 @@ struct AgainBody {
 /// Others are passed over: a proxy may need an address that is never the same.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-struct TokensParams {
+pub(super) struct TokensParams {
     /// Where the client has read what the model thinks to; without it, it does not want to.
     #[param(value_type = Option<Position>)]
     reasoning: Option<String>,
     /// Of a page: bytes before the position that are in a block which may still change.
     #[serde(default)]
-    open: usize,
+    pub(super) open: usize,
     /// Of a page: milliseconds between its polls.
     after: Option<u64>,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct EditBody {
+pub(super) struct EditBody {
     #[serde(default)]
     #[schema(required, min_length = 1)]
     message: String,

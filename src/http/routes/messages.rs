@@ -28,7 +28,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct PollParams {
+pub(super) struct PollParams {
     revision: Option<i64>,
     /// Of a page: milliseconds between its polls.
     after: Option<u64>,

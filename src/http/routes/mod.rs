@@ -7,6 +7,8 @@ mod assets;
 mod chat;
 #[cfg(debug_assertions)]
 mod components;
+#[cfg(feature = "fuzz")]
+pub(super) mod fuzz;
 mod health;
 mod home;
 mod list;

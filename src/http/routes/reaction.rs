@@ -24,7 +24,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ReactionBody {
+pub(super) struct ReactionBody {
     reaction: Reaction,
     comment: Option<String>,
 }
@@ -32,7 +32,7 @@ struct ReactionBody {
 /// What a form chooses: it can put, but not delete.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ChoiceBody {
+pub(super) struct ChoiceBody {
     reaction: Choice,
     comment: Option<String>,
 }

@@ -23,7 +23,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct SearchParams {
+pub(super) struct SearchParams {
     #[serde(default)]
     q: String,
 }

@@ -37,7 +37,7 @@ enum By {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct UsageParams {
+pub(super) struct UsageParams {
     #[serde(default)]
     #[param(inline)]
     by: By,
@@ -76,7 +76,7 @@ async fn usage(
 }
 
 /// The beginning of a day, UTC.
-fn day(name: &'static str, text: &str) -> Result<Timestamp, Problem> {
+pub(super) fn day(name: &'static str, text: &str) -> Result<Timestamp, Problem> {
     let date: NaiveDate = text.parse().map_err(|_| {
         let detail = format!("`{name}` is no day: expected YYYY-MM-DD");
         Problem::new(Kind::MalformedRequest, detail)

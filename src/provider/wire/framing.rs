@@ -95,10 +95,12 @@ pub(super) fn lines(
             Some((item, (bytes, None)))
         },
     );
-    FramedRead::new(
-        StreamReader::new(Box::pin(timed)),
-        LinesCodec::new_with_max_length(MAX_LINE_BYTES),
-    )
+    FramedRead::new(StreamReader::new(Box::pin(timed)), codec())
+}
+
+/// What cuts a body into lines, of UTF-8 and no longer than a server may send.
+pub(super) fn codec() -> LinesCodec {
+    LinesCodec::new_with_max_length(MAX_LINE_BYTES)
 }
 
 /// A body that is no stream, up to the length that is read of one.

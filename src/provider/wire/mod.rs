@@ -6,6 +6,8 @@ mod document;
 mod explain;
 mod format;
 mod framing;
+#[cfg(feature = "fuzz")]
+pub(super) mod fuzz;
 mod remote;
 mod settings;
 mod sse;
@@ -26,6 +28,10 @@ pub use settings::{ConnectError, KeyHeader, ProviderSettings, TimeLimits, WireFo
 /// If the settings make no client: an address that is none, a key that cannot be sent, a
 /// certificate that cannot be read.
 pub fn connect(settings: ProviderSettings) -> Result<Arc<dyn Provider>, ConnectError> {
+    Ok(Arc::new(remote(settings)?))
+}
+
+fn remote(settings: ProviderSettings) -> Result<remote::Remote, ConnectError> {
     let way = client::open(&settings)?;
     let format: Box<dyn Format> = match settings.format {
         WireFormat::OpenAi => Box::new(openai::Chat::new(&way.base, settings.send_reasoning)),
@@ -34,5 +40,5 @@ pub fn connect(settings: ProviderSettings) -> Result<Arc<dyn Provider>, ConnectE
         WireFormat::Gemini => Box::new(gemini::Gemini),
         WireFormat::Ollama => Box::new(ollama::Ollama),
     };
-    Ok(Arc::new(remote::Remote::new(way, format, settings)))
+    Ok(remote::Remote::new(way, format, settings))
 }

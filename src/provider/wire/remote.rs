@@ -32,17 +32,17 @@ const USAGE_GRACE: Duration = Duration::from_secs(5);
 const BODY_END_GRACE: Duration = Duration::from_millis(100);
 /// A list of models comes at once or not at all.
 const MODELS_LIMIT: Duration = Duration::from_secs(5);
-const DONE: &str = "[DONE]";
+pub(super) const DONE: &str = "[DONE]";
 
 /// A provider that is asked over the network.
 pub(super) struct Remote {
-    server: Arc<Server>,
+    pub(super) server: Arc<Server>,
 }
 
 /// What all calls of one provider share.
 pub(super) struct Server {
     way: Way,
-    format: Box<dyn Format>,
+    pub(super) format: Box<dyn Format>,
     pub(super) settings: ProviderSettings,
 }
 
@@ -237,7 +237,12 @@ impl Server {
         let body = read_body(response)
             .await
             .map_err(|error| self.broke_off().with_detail(error.without_url()))?;
-        let listing: Value = serde_json::from_slice(&body).map_err(|e| self.not_a_listing(e))?;
+        self.read_listing(&body)
+    }
+
+    /// The models that a body lists.
+    pub(super) fn read_listing(&self, body: &[u8]) -> Result<Vec<ListedModel>, ProviderError> {
+        let listing: Value = serde_json::from_slice(body).map_err(|e| self.not_a_listing(e))?;
         if let Some(error) = error_in(&listing) {
             return Err(self.reported(Asked::Models, error));
         }
@@ -281,7 +286,7 @@ impl Server {
     }
 
     /// The events that one piece of the stream holds.
-    fn read(
+    pub(super) fn read(
         &self,
         asked: Asked<'_>,
         piece: &str,
@@ -296,7 +301,7 @@ impl Server {
     }
 
     /// The events of a body that is no stream: one JSON value, or several, or a list of them.
-    fn read_whole(
+    pub(super) fn read_whole(
         &self,
         asked: Asked<'_>,
         body: &[u8],

@@ -88,38 +88,9 @@ pub fn blocks_stand_alone(text: &str) -> bool {
 pub(super) mod tests {
     use proptest::prelude::*;
 
+    use super::super::fuzz::grown;
     use super::super::to_html;
     use super::*;
-
-    /// What a client has that appends, replaces, and at the end renders the rest.
-    #[derive(Default)]
-    struct Client {
-        closed: String,
-        open_from: usize,
-    }
-
-    impl Client {
-        fn poll(&mut self, text: &str) {
-            let step = growing(&text[self.open_from..]);
-            self.closed += &step.closed;
-            self.open_from = text.len() - step.open_bytes;
-        }
-
-        fn end(self, text: &str) -> String {
-            self.closed + &to_html(&text[self.open_from..])
-        }
-    }
-
-    /// The HTML of a text that has grown in these pieces.
-    fn grown(pieces: &[&str]) -> String {
-        let mut client = Client::default();
-        let mut text = String::new();
-        for piece in pieces {
-            text += piece;
-            client.poll(&text);
-        }
-        client.end(&text)
-    }
 
     fn closed_and_open(text: &str) -> (String, String) {
         let step = growing(text);

@@ -17,6 +17,8 @@
 
 mod blocks;
 mod format;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod growing;
 mod highlight;
 mod limits;

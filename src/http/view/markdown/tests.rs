@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::fuzz::only_ours;
 use super::*;
 
 /// Each part is in the text's HTML.
@@ -247,46 +248,6 @@ const ATTACKS: [&str; 30] = [
     "file:///etc/passwd",
     "https://e.example/\"onmouseover=alert(1)//",
 ];
-
-/// Whether all tags are such as this page writes, with attributes that do nothing.
-fn only_ours(html: &str) -> Result<(), String> {
-    for tag in html.split('<').skip(1) {
-        let (tag, _) = tag.split_once('>').ok_or(format!("no end of <{tag}"))?;
-        let (name, attributes) = tag.split_once(' ').unwrap_or((tag, ""));
-        if !safe::TAGS.contains(&name.trim_start_matches('/')) {
-            return Err(format!("<{tag}>"));
-        }
-        let mut rest = attributes;
-        while let Some((attribute, after)) = rest.split_once("=\"") {
-            let (value, after) = after.split_once('"').ok_or(format!("<{tag}>"))?;
-            if !harmless(attribute, value) {
-                return Err(format!("<{tag}>"));
-            }
-            rest = after.trim_start();
-        }
-        if !rest.is_empty() {
-            return Err(format!("<{tag}>"));
-        }
-    }
-    Ok(())
-}
-
-fn harmless(attribute: &str, value: &str) -> bool {
-    match attribute {
-        "href" => {
-            let scheme = value.split(['/', '?', '#']).next().unwrap_or_default();
-            let Some((scheme, _)) = scheme.split_once(':') else {
-                return true;
-            };
-            // With any other character in it, it is the name of a file on this server.
-            let named = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-            safe::SCHEMES.contains(&scheme) || !scheme.bytes().all(named)
-        }
-        "rel" | "title" | "start" | "class" | "align" | "type" | "checked" | "disabled"
-        | "tabindex" | "role" | "aria-label" => true,
-        _ => false,
-    }
-}
 
 /// Marks of Markdown and HTML, and attacks, in any order.
 fn marks_and_attacks() -> impl Strategy<Value = String> {

@@ -1,0 +1,233 @@
+//! Fuzz targets: what a client's request says before a handler sees it, and what a page shows.
+
+use std::sync::LazyLock;
+
+use askama::Template as _;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequestParts as _, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::middleware::from_fn;
+use axum::response::Response;
+use axum::routing::get;
+use entity::MessageId;
+use entity::chat_message::Status;
+use futures::executor::block_on;
+use tower::Service as _;
+use url::Url;
+use uuid::Uuid;
+
+use super::extract::{
+    AliasPath, CacheControl, CursorPath, DeletedChatPath, Form, MessagePath, NamePath, NumberPath,
+    PositionPath, content_type, frame_of, idempotency_key as key_of,
+};
+use super::problem::Problem;
+use super::routes::fuzz as routes;
+use super::view::markdown;
+use super::view::tokens::{PageRead, TokensFragment};
+use super::{dress, encoding, reply};
+use crate::chat::{PageCursor, TokensPoll};
+use crate::model::delta::{Knowledge, MAX_DELTA_BYTES, delta};
+use crate::model::hint::{Activity, FLOWING_MS};
+use crate::model::position::Edition;
+
+pub(crate) use markdown::fuzz::markdown;
+
+/// What no answer may hold as it is, however it came into the request.
+const MARK: &str = "<fuzz";
+/// Whatever a request holds, pages of an error are short.
+const MAX_ANSWER_BYTES: usize = 1 << 20;
+
+/// The cursor of a page of chats: what is taken comes out as it went in, but for the ways to spell a
+/// number and a UUID.
+pub(crate) fn page_cursor(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(cursor) = text.parse::<PageCursor>() {
+        assert_eq!(cursor.to_string().parse().ok(), Some(cursor));
+    }
+}
+
+/// A request for a path and a query, through all extractors of paths and the layers around them, in each form of answer.
+pub(crate) fn path(data: &[u8]) {
+    let Ok(uri) = Uri::try_from([b"/", data].concat()) else {
+        return;
+    };
+    for (name, value) in [
+        ("accept", "*/*"),
+        ("accept", "text/html"),
+        ("hx-request", "true"),
+    ] {
+        let request = Request::get(uri.clone()).header(name, value);
+        let Ok(request) = request.body(Body::empty()) else {
+            continue;
+        };
+        let mut router = ROUTER.clone();
+        let Ok(answer) = block_on(router.call(request));
+        looked_at(answer);
+    }
+}
+
+fn looked_at(answer: Response) {
+    assert!(!answer.status().is_server_error(), "{answer:?}");
+    assert!(answer.headers().contains_key("x-request-id"));
+    let body = block_on(to_bytes(answer.into_body(), MAX_ANSWER_BYTES));
+    let body = body.unwrap_or_default();
+    let body = std::str::from_utf8(&body).unwrap_or(MARK);
+    assert!(!body.contains(MARK) || body.starts_with('{'), "{body}");
+}
+
+static ROUTER: LazyLock<Router> = LazyLock::new(|| {
+    type Answer = Result<Response, Problem>;
+    let done = || reply::json(StatusCode::OK, &"done");
+    Router::new()
+        .route(
+            "/message/{uuid}",
+            get(async move |_: MessagePath| -> Answer { done() }),
+        )
+        .route(
+            "/chat/{uuid}",
+            get(async move |_: DeletedChatPath| -> Answer { done() }),
+        )
+        .route(
+            "/messages/{last_uuid}",
+            get(async move |_: CursorPath| -> Answer { done() }),
+        )
+        .route(
+            "/tokens/{position}",
+            get(async move |_: PositionPath| -> Answer { done() }),
+        )
+        .route(
+            "/version/{number}",
+            get(async move |_: NumberPath| -> Answer { done() }),
+        )
+        .route(
+            "/agent/{alias}",
+            get(async move |_: AliasPath| -> Answer { done() }),
+        )
+        .route(
+            "/name/{name}",
+            get(async move |_: NamePath| -> Answer { done() }),
+        )
+        .fallback(|| async { Problem::no_such_page() })
+        .layer(from_fn(dress::dress))
+        .layer(from_fn(encoding::compress))
+});
+
+/// A query string, as each route that has one reads it.
+pub(crate) fn query(data: &[u8]) {
+    if let Ok(uri) = Uri::try_from([b"/?", data].concat()) {
+        routes::queries(&uri);
+    }
+}
+
+/// A body behind a line with its content type, as each route that takes one reads it.
+pub(crate) fn body(data: &[u8]) {
+    let (kind, body) = first_line(data);
+    routes::bodies(std::str::from_utf8(kind).ok(), body);
+}
+
+/// Headers, one a line, as everything reads them that looks at some.
+pub(crate) fn headers(data: &[u8]) {
+    let mut request = Request::new(Body::empty());
+    *request.headers_mut() = header_lines(data);
+    let headers = request.headers();
+    let _ = (Form::of(headers), frame_of(headers), content_type(headers));
+    let _ = (encoding::takes_gzip(headers), key_of(headers));
+    let id = dress::request_id(&request);
+    assert!(HeaderValue::from_str(&id).is_ok(), "{id:?}");
+    let back = routes::came_from(request.headers());
+    assert!(stays_here(&back), "{back:?}");
+    let (mut parts, _) = request.into_parts();
+    let _ = block_on(CacheControl::from_request_parts(&mut parts, &()));
+}
+
+/// Whether a browser that is sent to this place stays on this server.
+fn stays_here(place: &str) -> bool {
+    let here = Url::parse("https://here.example/a/b");
+    let there = here.and_then(|here| here.join(place));
+    HeaderValue::from_str(place).is_ok()
+        && there.is_ok_and(|there| there.host_str() == Some("here.example"))
+}
+
+fn header_lines(data: &[u8]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in data.split(|byte| *byte == b'\n') {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            continue;
+        };
+        let name = HeaderName::from_bytes(&line[..colon]);
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+/// An idempotency key: what is taken is what was sent, and short and visible.
+pub(crate) fn idempotency_key(data: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(data) else {
+        return;
+    };
+    let headers = HeaderMap::from_iter([(HeaderName::from_static("idempotency-key"), value)]);
+    if let Ok(key) = key_of(&headers) {
+        let key = key.unwrap_or_default();
+        assert_eq!(key.as_bytes(), data);
+        assert!((1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+}
+
+/// A request's id: what goes on is what was sent, or one of our own.
+pub(crate) fn request_id(data: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(data) else {
+        return;
+    };
+    let mut request = Request::new(Body::empty());
+    request.headers_mut().insert("x-request-id", value);
+    let id = dress::request_id(&request);
+    assert!(
+        id.as_bytes() == data || Uuid::try_parse(&id).is_ok(),
+        "{id:?}"
+    );
+    assert!((1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()));
+}
+
+/// What a page polls with, `POSITION?QUERY`, and behind this line the text: the piece of a page
+/// holds nothing of the text as it is, and tells where to go on.
+pub(crate) fn tokens_page(data: &[u8]) {
+    let (address, text) = first_line(data);
+    let text = String::from_utf8_lossy(text);
+    let Ok(uri) = Uri::try_from([b"/", address].concat()) else {
+        return;
+    };
+    let Some((position, open_bytes)) = routes::read_by_page(&uri) else {
+        return;
+    };
+    let read = PageRead {
+        position,
+        open_bytes,
+    };
+    for edition in [Edition::FIRST, position.edition()] {
+        for knowledge in [Knowledge::Whole, Knowledge::Following] {
+            let poll = TokensPoll {
+                message: MessageId(Uuid::nil()),
+                delta: delta(read.from(), edition, &text, knowledge, MAX_DELTA_BYTES),
+                reasoning: Some(delta(position, edition, &text, knowledge, MAX_DELTA_BYTES)),
+                status: Status::Pending,
+                activity: Activity::Flowing,
+            };
+            let html = TokensFragment::new(poll, read, FLOWING_MS).render();
+            let html = html.unwrap_or_else(|_| MARK.to_owned());
+            assert!(!html.contains(MARK), "{html}");
+        }
+    }
+}
+
+/// The first line, and what follows it.
+fn first_line(data: &[u8]) -> (&[u8], &[u8]) {
+    let mut parts = data.splitn(2, |byte| *byte == b'\n');
+    let line = parts.next().unwrap_or_default();
+    (line, parts.next().unwrap_or_default())
+}
