@@ -1,5 +1,6 @@
 //! The fuzz targets, for a moment: each takes its seeds, and some thousand inputs made of them that are the
-//! same in every run. The long runs are `scripts/fuzz.sh`.
+//! same in every run. `FUZZ_TIMES=100 FUZZ_SEED=7` makes a hundred times as many, and others. The long runs
+//! are `scripts/fuzz.sh`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,8 +12,8 @@ use pollen::fuzz::{TARGETS, run};
 
 const CORPUS: &str = "fuzz/corpus";
 /// Inputs that are made for each target, and for one whose inputs take a millisecond each.
-const INPUTS: usize = 3_000;
-const FEW_INPUTS: usize = 400;
+const INPUTS: u64 = 3_000;
+const FEW_INPUTS: u64 = 400;
 const SLOW: [&str; 2] = ["markdown", "tokens_page"];
 /// Most changes that are made to one input.
 const MAX_CHANGES: usize = 4;
@@ -56,6 +57,12 @@ fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     paths.sort();
     let read = |path: PathBuf| (path.clone(), fs::read(path).unwrap());
     paths.into_iter().map(read).collect()
+}
+
+/// A number that the environment may set.
+fn number(name: &str, otherwise: u64) -> u64 {
+    let wanted = std::env::var(name).ok();
+    wanted.map_or(otherwise, |text| text.parse().unwrap())
 }
 
 /// An input made of seeds by a few changes.
@@ -119,8 +126,8 @@ fn every_target_stands_some_thousand_inputs() {
         } else {
             INPUTS
         };
-        let mut rng = Rng::with_seed(6);
-        for _ in 0..inputs {
+        let mut rng = Rng::with_seed(number("FUZZ_SEED", 6));
+        for _ in 0..inputs * number("FUZZ_TIMES", 1) {
             try_one(target, &made(&seeds, &mut rng));
         }
     }
