@@ -91,7 +91,9 @@ fn harmless(attribute: &str, value: &str) -> bool {
             };
             // With any other character in it, it is the name of a file on this server.
             let named = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-            safe::SCHEMES.contains(&scheme) || !scheme.bytes().all(named)
+            // Browsers read a scheme in either case, and so does the sanitiser.
+            safe::SCHEMES.contains(&scheme.to_ascii_lowercase().as_str())
+                || !scheme.bytes().all(named)
         }
         "rel" | "title" | "start" | "class" | "align" | "type" | "checked" | "disabled"
         | "tabindex" | "role" | "aria-label" => true,
