@@ -89,11 +89,12 @@ fn harmless(attribute: &str, value: &str) -> bool {
             let Some((scheme, _)) = scheme.split_once(':') else {
                 return true;
             };
-            // With any other character in it, it is the name of a file on this server.
+            // Without a letter first, or with any other character, it is the name of a file on this server.
             let named = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+            let is_one = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+                && scheme.bytes().all(named);
             // Browsers read a scheme in either case, and so does the sanitiser.
-            safe::SCHEMES.contains(&scheme.to_ascii_lowercase().as_str())
-                || !scheme.bytes().all(named)
+            !is_one || safe::SCHEMES.contains(&scheme.to_ascii_lowercase().as_str())
         }
         "rel" | "title" | "start" | "class" | "align" | "type" | "checked" | "disabled"
         | "tabindex" | "role" | "aria-label" => true,
