@@ -1,7 +1,8 @@
 //! Pollen: an AI chat server for places where streams cannot go. `docs/ARCHITECTURE.md` is the map.
 //!
 //! Imports point down only:
-//! `main → cli → app → {http, worker} → chat → {ledger, provider} → store → model → entity`,
+//! `main → cli → app → {http, worker} → chat → {ledger, provider, cache} → store → model → entity`, `limit` between
+//! `http` and `cache`,
 //! with `config` at the bottom, handed up in parts.
 
 pub mod app;
@@ -15,6 +16,7 @@ pub mod fuzz;
 pub mod http;
 pub mod identity;
 pub mod ledger;
+pub mod limit;
 pub mod model;
 pub mod provider;
 pub mod store;

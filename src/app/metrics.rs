@@ -31,7 +31,15 @@ fn describe() {
     );
     describe_counter!(
         "pollen_cache_faults_total",
-        "Commands to the response cache that failed; the model was asked instead."
+        "Commands to Redis that failed; the model was asked instead, or this node's own limits."
+    );
+    describe_counter!(
+        "pollen_rate_limited_total",
+        "Requests that were refused because there were too many of one caller's, by budget."
+    );
+    describe_counter!(
+        "pollen_shed_total",
+        "Requests that were refused because too many were in flight."
     );
     // A count that is not there yet cannot be told from one that is gone.
     for result in ["hit", "miss"] {
@@ -39,4 +47,8 @@ fn describe() {
     }
     counter!("pollen_cache_saved_tokens_total").absolute(0);
     counter!("pollen_cache_faults_total").absolute(0);
+    for budget in ["polls", "sends", "changes", "unknown"] {
+        counter!("pollen_rate_limited_total", "budget" => budget).absolute(0);
+    }
+    counter!("pollen_shed_total").absolute(0);
 }

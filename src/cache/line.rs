@@ -25,7 +25,8 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// A server that is full refuses every answer: of that the log tells no more often than this.
 const REFUSALS_TOLD_EVERY: Duration = Duration::from_mins(1);
 
-pub(super) struct Line {
+/// The way to Redis.
+pub struct Line {
     client: Client,
     timeout: Duration,
     state: Mutex<State>,
@@ -51,7 +52,7 @@ struct Connection {
 }
 
 impl Line {
-    pub fn new(
+    pub(super) fn new(
         url: &SecretString,
         timeout: Duration,
         faults: Arc<Faults>,
@@ -67,6 +68,9 @@ impl Line {
 
     /// What Redis answers. A command must bear being sent twice: a connection may turn out to have
     /// been closed before or after the command was read.
+    ///
+    /// # Errors
+    /// If it does not, or not in time.
     pub async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, CacheError> {
         let read = self.ask_in_time(command).await.and_then(|value| {
             // What it was instead is part of the library's error, and may be of an answer.
@@ -182,7 +186,7 @@ impl Line {
         let is_current = used.is_some_and(|number| state.uses(number));
         if is_current && state.away_since.take().is_some() {
             drop(state);
-            tracing::info!("Redis is back: answers are cached again");
+            tracing::info!("Redis is back: answers are cached and limits shared again");
         }
     }
 
@@ -198,7 +202,7 @@ impl Line {
         let was_away = state.away_since.replace(Instant::now()).is_some();
         drop(state);
         if !was_away {
-            tracing::warn!(%error, "no answers are cached until Redis is back");
+            tracing::warn!(%error, "until Redis is back no answers are cached, and limits are each node's own");
         }
     }
 
@@ -210,7 +214,7 @@ impl Line {
         if !is_told {
             state.refusal_told = Some(Instant::now());
             drop(state);
-            tracing::warn!(%error, "the cache does not work as it should");
+            tracing::warn!(%error, "Redis does not work as it should");
         }
     }
 

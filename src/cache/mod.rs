@@ -23,10 +23,10 @@ pub use error::{CacheError, OpenError};
 pub use flights::{Flight, Flights, Leader, Said};
 pub use key::CacheKey;
 pub use lead::{KeptLead, Lead, LeadGuard};
+pub use line::Line;
 
 use crate::model::usage::Usage;
 use faults::Faults;
-use line::Line;
 use memory::Memory;
 use shared::Shared;
 
@@ -84,7 +84,7 @@ impl ResponseCache {
             None => Place::Memory(Memory::new(settings.memory_bytes)),
             Some(url) => {
                 let line = Line::new(&url, settings.timeout, Arc::clone(&faults))?;
-                Place::Redis(Arc::new(Shared::new(line)))
+                Place::Redis(Arc::new(Shared::new(Arc::new(line))))
             }
         };
         Ok(Self { place, faults })
@@ -150,6 +150,15 @@ impl ResponseCache {
         match &self.place {
             Place::Memory(memory) => Ok(memory.get(key)),
             Place::Redis(shared) => shared.wait(key, limit).await,
+        }
+    }
+
+    /// The way to Redis, for what else nodes share. None: they share nothing.
+    #[must_use]
+    pub fn line(&self) -> Option<Arc<Line>> {
+        match &self.place {
+            Place::Memory(_) => None,
+            Place::Redis(shared) => Some(shared.line()),
         }
     }
 

@@ -30,12 +30,16 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])";
 
 pub(super) struct Shared {
-    line: Line,
+    line: Arc<Line>,
 }
 
 impl Shared {
-    pub fn new(line: Line) -> Self {
+    pub fn new(line: Arc<Line>) -> Self {
         Self { line }
+    }
+
+    pub fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
     }
 
     pub async fn get(&self, key: &CacheKey) -> Result<Option<Arc<CachedAnswer>>, CacheError> {
