@@ -22,6 +22,7 @@ use crate::chat::{AttemptSettings, ChatSettings, Chats, Rooms};
 use crate::config::{AgentConfig, BrokenChoice, BusyChoice, Config, FullChoice, TierConfig};
 use crate::http::{self, Front, HttpLimits, ServeSettings};
 use crate::ledger::{FlushSettings, Flusher, Follower, LedgerLimits, Ledgers};
+use crate::limit::{LimitSettings, Limits};
 use crate::model::agent::Agent;
 use crate::model::allowance::Tier;
 use crate::model::clock::{Clock, SystemClock};
@@ -142,6 +143,8 @@ impl App {
         }
         let model = describe(&catalogue);
         let listed = Arc::clone(&catalogue);
+        let cache = Arc::new(open_cache(config)?);
+        let rates = Arc::new(Limits::new(limit_settings(config), cache.line()));
         let follow_interval = Duration::from_millis(config.ledger.follow_interval_ms);
         let gate = access::gate(config, Arc::clone(&store), Arc::clone(&clock))?;
         let rooms = Rooms {
@@ -150,7 +153,7 @@ impl App {
             flusher: Arc::clone(&flusher),
             follower: Follower::new(Arc::clone(&store), follow_interval),
             catalogue,
-            cache: Arc::new(open_cache(config)?),
+            cache,
         };
         let chats = Arc::new(Chats::new(rooms, clock, chat_settings(config)));
         let database = config.database_name();
@@ -175,20 +178,14 @@ impl App {
         let changes = TaskTracker::new();
         let router = http::router(
             chats,
-            HttpLimits {
-                body_bytes: config.limits.body_bytes,
-                body_timeout: Duration::from_millis(config.limits.body_timeout_ms),
-            },
+            http_limits(config),
+            rates,
             metrics,
             changes.clone(),
             front(config),
             gate,
         );
-        let settings = ServeSettings {
-            connections: config.limits.connections,
-            header_timeout: Duration::from_millis(config.limits.header_timeout_ms),
-            drain_limit: shutdown_limit / DRAIN_SHARE,
-        };
+        let (settings, front) = (serve_settings(config), front(config));
         let flushing = Arc::clone(&flusher);
         Ok(Self {
             address,
@@ -201,7 +198,7 @@ impl App {
             listing: Task::spawn(|stop| async move {
                 let _ = stop.run_until_cancelled(listed.models()).await;
             }),
-            server: Task::spawn(|stop| http::serve(listener, router, settings, stop)),
+            server: Task::spawn(|stop| http::serve(listener, router, front, settings, stop)),
             worker: Task::spawn(|stop| worker.run(stop)),
             flushing: Task::spawn(|stop| async move { flushing.run(stop).await }),
         })
@@ -331,6 +328,41 @@ fn chat_settings(config: &Config) -> ChatSettings {
         default_tier: Some(config.default_tier.clone()).filter(|name| !name.is_empty()),
         title_model: Some(config.chat.title_model.clone()).filter(|name| !name.is_empty()),
         summarises: config.context.when_full == FullChoice::Summarise,
+    }
+}
+
+fn http_limits(config: &Config) -> HttpLimits {
+    let limits = &config.limits;
+    HttpLimits {
+        body_bytes: limits.body_bytes,
+        body_timeout: Duration::from_millis(limits.body_timeout_ms),
+        request_timeout: Duration::from_millis(limits.request_timeout_ms),
+        max_in_flight: limits.max_in_flight,
+    }
+}
+
+fn limit_settings(config: &Config) -> LimitSettings {
+    let (limits, tiers) = (&config.limits, config.tier.iter());
+    LimitSettings {
+        polls: limits.polls_per_minute,
+        sends: limits.requests_per_minute,
+        changes: limits.changes_per_minute,
+        unknown: limits.unknown_per_minute,
+        tiers: tiers
+            .map(|tier| (tier.name.clone(), tier.requests_per_minute))
+            .collect(),
+        default_tier: Some(config.default_tier.clone()).filter(|name| !name.is_empty()),
+    }
+}
+
+fn serve_settings(config: &Config) -> ServeSettings {
+    let limits = &config.limits;
+    ServeSettings {
+        connections: limits.connections,
+        connections_per_address: limits.connections_per_address,
+        header_timeout: Duration::from_millis(limits.header_timeout_ms),
+        idle_timeout: Duration::from_millis(limits.idle_timeout_ms),
+        drain_limit: Duration::from_millis(config.shutdown.limit_ms) / DRAIN_SHARE,
     }
 }
 

@@ -15,6 +15,8 @@ const TIMEOUT_BOUNDS_MS: (u64, u64) = (50, HOUR_MS);
 /// 0: there is none.
 const TOTAL_BOUNDS_MS: (u64, u64) = (0, 24 * HOUR_MS);
 const TTL_BOUNDS_MS: (u64, u64) = (1_000, MONTH_MS);
+/// The highest number of requests a minute.
+const MAX_RATE: u64 = 10_000_000;
 /// The highest price of a million tokens.
 const MAX_PRICE: f64 = 1_000_000.0;
 
@@ -161,6 +163,13 @@ fn check_tiers(config: &Config) -> Result<(), Complaint> {
             .any(|other| other.name == tier.name)
         {
             return complain("tier", format!("{:?} is there twice", tier.name));
+        }
+        if u64::from(tier.requests_per_minute) > MAX_RATE {
+            let reason = format!(
+                "`requests_per_minute` of {:?} is more than {MAX_RATE}",
+                tier.name
+            );
+            return complain("tier", reason);
         }
         for cost in [tier.cost_per_day, tier.cost_per_month] {
             if !(cost.is_finite() && (0.0..=MAX_PRICE).contains(&cost)) {
@@ -331,6 +340,54 @@ fn bounds(config: &Config) -> Vec<(&'static str, u64, u64, u64)> {
         ),
         ("limits.body_bytes", size(limits.body_bytes), 1_024, 1 << 26),
         ("limits.connections", size(limits.connections), 1, 1_000_000),
+        (
+            "limits.connections_per_address",
+            size(limits.connections_per_address),
+            0,
+            1_000_000,
+        ),
+        (
+            "limits.max_in_flight",
+            size(limits.max_in_flight),
+            16,
+            1_000_000,
+        ),
+        (
+            "limits.requests_per_minute",
+            limits.requests_per_minute.into(),
+            0,
+            MAX_RATE,
+        ),
+        (
+            "limits.polls_per_minute",
+            limits.polls_per_minute.into(),
+            0,
+            MAX_RATE,
+        ),
+        (
+            "limits.changes_per_minute",
+            limits.changes_per_minute.into(),
+            0,
+            MAX_RATE,
+        ),
+        (
+            "limits.unknown_per_minute",
+            limits.unknown_per_minute.into(),
+            0,
+            MAX_RATE,
+        ),
+        (
+            "limits.request_timeout_ms",
+            limits.request_timeout_ms,
+            1_000,
+            HOUR_MS,
+        ),
+        (
+            "limits.idle_timeout_ms",
+            limits.idle_timeout_ms,
+            100,
+            HOUR_MS,
+        ),
         (
             "limits.header_timeout_ms",
             limits.header_timeout_ms,

@@ -57,8 +57,8 @@ pub struct Config {
     pub default_model: String,
     /// The tier of everybody who has no other one. Empty: no limits, and all models.
     pub default_tier: String,
-    /// `redis://` or `rediss://` URL of a Redis or Valkey that keeps the response cache, for all nodes
-    /// together. Empty: each node keeps its own in memory.
+    /// `redis://` or `rediss://` URL of a Redis or Valkey that keeps the response cache and counts requests, for all
+    /// nodes together. Empty: each node does it by itself, in memory.
     #[schemars(with = "String")]
     pub redis_url: SecretString,
     /// Services that run models: one table each.
@@ -126,7 +126,8 @@ pub struct TierConfig {
     /// The models, by their ids, as far as their own `tier` allows them. Empty: all.
     #[serde(default)]
     pub models: Vec<String>,
-    /// Messages, and whatever else begins an answer, a minute, per user. 0: no limit.
+    /// Messages, and whatever else begins an answer, a minute, per user: all of them at once, or one after the
+    /// other. 0: no limit.
     #[serde(default)]
     pub requests_per_minute: u32,
     /// Answers under way at once, per user; those that wait count. 0: no limit.
@@ -295,14 +296,34 @@ pub enum BrokenChoice {
 pub struct LimitsConfig {
     /// Longest user message in bytes of UTF-8.
     pub message_bytes: usize,
-    /// Longest request body in bytes.
+    /// Longest request body in bytes, where messages are taken; elsewhere 32 KiB, if that is less.
     pub body_bytes: usize,
+    /// Messages, and whatever else begins an answer, a minute, for each user without a tier and for each of their tokens.
+    /// All may come at once; then one more each time that a minute has room for. 0: no limit.
+    pub requests_per_minute: u32,
+    /// Requests a minute that only read, for each user and each token, but for the local user. 0: no limit.
+    pub polls_per_minute: u32,
+    /// Requests a minute that change something else, search or export, for each user and each token, but for the local
+    /// user. 0: no limit.
+    pub changes_per_minute: u32,
+    /// Requests a minute of nobody who is known, failed attempts to sign in and browsers that are new, for each
+    /// address; of IPv6 for each /64. 0: no limit.
+    pub unknown_per_minute: u32,
+    /// Requests in flight; further ones are answered by 503. From an eighth of them on clients are asked to poll less often.
+    pub max_in_flight: usize,
     /// Open connections; further ones wait to be accepted.
     pub connections: usize,
+    /// Open connections of one address, of IPv6 one /64; further ones are closed. Loopback addresses and
+    /// `trusted_proxies` are not counted. 0: no limit.
+    pub connections_per_address: usize,
     /// Time for a request's headers to arrive; a new connection that asks for nothing is closed after it.
     pub header_timeout_ms: u64,
     /// Time for a request's body to arrive.
     pub body_timeout_ms: u64,
+    /// Time for a request's answer to be made, its body included.
+    pub request_timeout_ms: u64,
+    /// Time after which a connection without a request is closed.
+    pub idle_timeout_ms: u64,
     /// How long an `Idempotency-Key` is remembered.
     pub idempotency_ttl_ms: u64,
     /// How long a deleted chat can be brought back before it is erased. 0: it is erased at once.

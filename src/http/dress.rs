@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::extract::{Form, frame_of};
 use super::peer::ClientAddress;
 use super::problem::Problem;
+use super::rate::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use super::reply;
 use super::view::frame::Frame;
 use super::view::problem::{ProblemFragment, ProblemPage};
@@ -143,6 +144,8 @@ fn write_out(
         header::ALLOW,
         header::WWW_AUTHENTICATE,
         header::SET_COOKIE,
+        RATE_LIMIT,
+        RATE_LIMIT_POLICY,
     ] {
         if let Some(value) = bare.headers().get(&name) {
             written.headers_mut().insert(name, value.clone());

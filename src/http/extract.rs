@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
-use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
+use axum::extract::{
+    DefaultBodyLimit, FromRequest, FromRequestParts, Query, RawPathParams, Request,
+};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use axum_extra::extract::CookieJar;
@@ -17,6 +19,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::AppState;
+use super::cost;
 use super::identify::Identified;
 use super::peer::ClientAddress;
 use super::problem::{Kind, Problem};
@@ -414,8 +417,12 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
     Some(value.to_str().unwrap_or_default().to_owned())
 }
 
-async fn read_body(request: Request, state: &AppState) -> Result<Bytes, Problem> {
+async fn read_body(mut request: Request, state: &AppState) -> Result<Bytes, Problem> {
     let limits = state.limits;
+    let route = cost::route_of(request.extensions());
+    let most = cost::body_bytes(request.method(), route, limits.body_bytes);
+    DefaultBodyLimit::max(most).apply(&mut request);
+    let _waiting = state.load.wait_for_client();
     tokio::time::timeout(limits.body_timeout, Bytes::from_request(request, state))
         .await
         .map_err(|_| Problem::bare(Kind::BodyTooSlow))?
@@ -423,7 +430,7 @@ async fn read_body(request: Request, state: &AppState) -> Result<Bytes, Problem>
             BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
                 Problem::new(
                     Kind::BodyTooLarge,
-                    format!("at most {} bytes are taken", limits.body_bytes),
+                    format!("at most {most} bytes are taken here"),
                 )
             }
             error => Problem::new(Kind::MalformedRequest, error.body_text()),

@@ -16,10 +16,13 @@ use entity::{OwnerId, SessionId, Timestamp};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use super::cost;
 use super::extract::Form;
 use super::peer::ClientAddress;
 use super::problem::{Kind, Problem};
+use super::rate::RateSubject;
 use super::reply;
+use crate::chat::Chats;
 use crate::identity::{Caller, Identity, SessionMark, Visit, Vouched};
 
 /// The cookie of a browser's session, and what it is called where browsers hold it to HTTPS.
@@ -119,6 +122,39 @@ pub(super) async fn identify(
         return to_sign_in.unwrap_or(response);
     }
     response
+}
+
+/// Says for whom a request counts, where requests are counted: their user, or nobody.
+pub(super) async fn count_for(
+    State(chats): State<Arc<Chats>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let route = cost::route_of(request.extensions());
+    let is_counted = cost::budget(request.method(), route).is_some();
+    let identified = request.extensions().get::<Identified>().cloned();
+    if let Some(identified) = identified.filter(|_| is_counted) {
+        let found = identified.found(request.headers(), request.uri()).await;
+        let subject = match found {
+            Ok(found) => subject(&chats, &found).await,
+            Err(_) => RateSubject::NOBODY,
+        };
+        request.extensions_mut().insert(subject);
+    }
+    next.run(request).await
+}
+
+async fn subject(chats: &Chats, found: &Found) -> RateSubject {
+    let caller = &found.caller;
+    let member = chats.member(caller.owner).await;
+    // Without a database the request fails in any case.
+    let tier = member.ok().and_then(|member| member.tier.clone());
+    RateSubject {
+        user: Some(caller.owner),
+        token: caller.token,
+        tier: tier.map(|tier| tier.name),
+        is_new: found.is_new,
+    }
 }
 
 impl Identified {

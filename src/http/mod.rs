@@ -1,5 +1,8 @@
 //! Who asks: routes, extractors, errors, views. A handler extracts, calls one use case, converts.
 
+mod connection;
+mod cost;
+mod doors;
 mod dress;
 mod encoding;
 mod errors;
@@ -12,6 +15,7 @@ mod openapi;
 mod origin;
 mod peer;
 mod problem;
+mod rate;
 mod reply;
 mod routes;
 mod serve;
@@ -23,7 +27,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
@@ -32,6 +36,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::chat::Chats;
+use crate::limit::Limits;
 
 pub use axum_extra::extract::cookie::Key;
 pub use identify::{Gate, Gateway};
@@ -40,7 +45,7 @@ pub use peer::Front;
 pub use serve::{ServeSettings, serve};
 
 use load::Load;
-use problem::Problem;
+use problem::{Kind, Problem};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -59,6 +64,10 @@ pub struct HttpLimits {
     pub body_bytes: usize,
     /// Time for a body to arrive.
     pub body_timeout: Duration,
+    /// Time for the answer, from when all layers have let the request in.
+    pub request_timeout: Duration,
+    /// Requests in flight; further ones are turned away.
+    pub max_in_flight: usize,
 }
 
 impl FromRef<AppState> for Arc<Chats> {
@@ -80,12 +89,14 @@ impl FromRef<AppState> for PrometheusHandle {
 pub fn router(
     chats: Arc<Chats>,
     limits: HttpLimits,
+    rates: Arc<Limits>,
     metrics: PrometheusHandle,
     changes: TaskTracker,
     front: Front,
     gate: Gate,
 ) -> Router {
-    let (load, gate) = (Arc::new(Load::default()), Arc::new(gate));
+    let (load, gate) = (Arc::new(Load::new(limits.max_in_flight)), Arc::new(gate));
+    let members = Arc::clone(&chats);
     let state = AppState {
         chats,
         load: Arc::clone(&load),
@@ -101,18 +112,31 @@ pub fn router(
         .layer(
             // Outermost first.
             ServiceBuilder::new()
-                .layer(from_fn_with_state(load, load::count))
+                .layer(from_fn_with_state(Arc::clone(&load), load::count))
                 .layer(from_fn_with_state(Arc::new(front), peer::locate))
                 .layer(from_fn(encoding::compress))
                 .layer(option_layer(other_sites))
                 .layer(from_fn(dress::dress))
+                .layer(from_fn_with_state(load, load::shed))
                 .layer(own_pages)
                 .layer(from_fn_with_state(gate, identify::identify))
+                .layer(from_fn_with_state(members, identify::count_for))
+                .layer(from_fn_with_state(rates, rate::limit))
+                .layer(from_fn_with_state(limits.request_timeout, in_time))
                 .layer(from_fn_with_state(changes, outlive_the_client))
                 .layer(CatchPanicLayer::custom(|_| problem::after_panic()))
                 .layer(DefaultBodyLimit::max(limits.body_bytes)),
         )
         .with_state(state)
+}
+
+/// Nobody waits for ever. What changes something is worked on all the same, and has its own limits.
+async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    let answered = tokio::time::timeout(limit, next.run(request)).await;
+    answered.unwrap_or_else(|_| {
+        tracing::error!(?limit, "a request took too long");
+        Problem::bare(Kind::Unavailable).into_response()
+    })
 }
 
 async fn outlive_the_client(
@@ -126,4 +150,24 @@ async fn outlive_the_client(
     let work = next.run(request).in_current_span();
     let done = changes.spawn(work).await;
     done.unwrap_or_else(|_| problem::after_panic())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use tower::Service as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_takes_too_long_is_answered() {
+        let limit = Duration::from_secs(5);
+        let mut router: Router = Router::new()
+            .route("/", get(std::future::pending::<()>))
+            .layer(from_fn_with_state(limit, in_time));
+        let answer = router.call(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(answer.status(), 503);
+        assert!(answer.headers().contains_key("retry-after"));
+    }
 }

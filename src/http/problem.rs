@@ -46,12 +46,14 @@ pub enum Kind {
     BodyTooLarge,
     BodyTooSlow,
     UnsupportedMediaType,
+    RateLimited,
+    Overloaded,
     Unavailable,
     Internal,
 }
 
 impl Kind {
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::SignInNeeded,
         Self::UserDisabled,
         Self::ScopeNeeded,
@@ -86,6 +88,8 @@ impl Kind {
         Self::BodyTooLarge,
         Self::BodyTooSlow,
         Self::UnsupportedMediaType,
+        Self::RateLimited,
+        Self::Overloaded,
         Self::Unavailable,
         Self::Internal,
     ];
@@ -314,6 +318,18 @@ impl Kind {
                 "This content type is not taken",
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "Send application/json or application/x-www-form-urlencoded.",
+            ),
+            Self::RateLimited => (
+                "rate-limited",
+                "These are too many requests",
+                StatusCode::TOO_MANY_REQUESTS,
+                "Try again after the time in the Retry-After header.",
+            ),
+            Self::Overloaded => (
+                "overloaded",
+                "The server has too much to do",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Try again after the time in the Retry-After header.",
             ),
             Self::Unavailable => (
                 "unavailable",

@@ -1,30 +1,24 @@
 //! The accept loop. `axum::serve` sets no timer, so hyper's time limit on headers would do
-//! nothing; here connections are limited in number, their headers in time, and all of them are
-//! asked to end at shutdown.
+//! nothing; here connections are limited in number, their clients in time (`connection.rs`), and all of
+//! them are asked to end at shutdown.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::peer::Peer;
+use super::connection::{self, Ending, Patience};
+use super::doors::Doors;
+use super::peer::{Front, Peer};
 
 /// Pause after `accept` failed, for lack of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -37,8 +31,12 @@ const HTTP2_PING: Duration = Duration::from_secs(20);
 pub struct ServeSettings {
     /// Open connections at most; further ones wait in the listener's queue.
     pub connections: usize,
+    /// Open connections of one address; further ones are closed. 0: as many as there may be.
+    pub connections_per_address: usize,
     /// Time for a request's headers to arrive.
     pub header_timeout: Duration,
+    /// Time without a request.
+    pub idle_timeout: Duration,
     /// After the call to stop: time for requests in flight to be answered.
     pub drain_limit: Duration,
 }
@@ -47,86 +45,55 @@ pub struct ServeSettings {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    front: Front,
     settings: ServeSettings,
     stop: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(settings.connections));
-    let graceful = GracefulShutdown::new();
-    let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
-    let builder = builder(settings);
+    let doors = Doors::new(settings.connections_per_address, front);
+    let (connections, ending) = (TaskTracker::new(), Ending::default());
+    let builder = Arc::new(builder(settings));
+    let patience = Patience {
+        headers: settings.header_timeout,
+        idle: settings.idle_timeout,
+    };
     while let Some((stream, peer, slot)) = next(&listener, &slots, &stop).await {
-        let asked = Arc::new(AtomicBool::new(false));
-        let service = watched(router.clone(), Peer(peer), Arc::clone(&asked));
-        let connection = builder
-            .serve_connection(TokioIo::new(stream), service)
-            .into_owned();
-        let connection = graceful.watch(connection);
-        let cut = cut.clone();
+        let Some(place) = doors.admit(peer.ip()) else {
+            tracing::debug!(%peer, "it has as many connections as one address may");
+            continue;
+        };
+        let (builder, router, ending) = (Arc::clone(&builder), router.clone(), ending.clone());
         connections.spawn(async move {
-            tokio::select! {
-                // A client that goes away, or is too slow, is nothing to report.
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                },
-                () = silent(&asked, settings.header_timeout) => {}
-                () = cut.cancelled() => {}
-            }
-            drop(slot);
+            let stream = (stream, Peer(peer));
+            connection::run(&builder, stream, router, patience, ending).await;
+            drop((slot, place));
         });
     }
     drop(listener);
     connections.close();
-    if timeout(settings.drain_limit, graceful.shutdown())
+    ending.soft.cancel();
+    if timeout(settings.drain_limit, connections.wait())
         .await
         .is_err()
     {
         tracing::warn!("some requests were still in flight and are dropped");
-        cut.cancel();
+        ending.hard.cancel();
     }
     connections.wait().await;
 }
 
 fn builder(settings: ServeSettings) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
+    // Of hyper's own limit on headers that part is left which it measures from the answer before on.
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout);
+        .header_read_timeout(settings.idle_timeout.max(settings.header_timeout));
     builder
         .http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(HTTP2_PING);
     builder
-}
-
-/// The router, told where requests come from, noting that a first one has come.
-fn watched(
-    router: Router,
-    peer: Peer,
-    asked: Arc<AtomicBool>,
-) -> impl Service<
-    Request<Incoming>,
-    Response = Response<Body>,
-    Error = Infallible,
-    Future: Send + 'static,
-> + Clone
-+ Send
-+ 'static {
-    let router = TowerToHyperService::new(router);
-    service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        asked.store(true, Ordering::Relaxed);
-        router.call(request)
-    })
-}
-
-/// Returns when a connection has not brought a request in time. Hyper's own limit on headers only
-/// begins once it knows which version of HTTP the client speaks.
-async fn silent(asked: &AtomicBool, limit: Duration) {
-    tokio::time::sleep(limit).await;
-    if asked.load(Ordering::Relaxed) {
-        std::future::pending::<()>().await;
-    }
 }
 
 /// The next connection, once there is room for it. None when it is time to stop.

@@ -8,10 +8,11 @@ pub const IDLE_MS: u64 = 2_000;
 /// There is more to fetch right now.
 pub const AT_ONCE_MS: u64 = 0;
 
-/// Requests in flight at once from which a node asks its clients for patience, and by how much.
-const BUSY_REQUESTS: usize = 500;
+/// The share of the requests that a node takes on at once from which it asks its clients for patience, and by how
+/// much: long before it turns anybody away.
+const BUSY_SHARE: usize = 8;
 const BUSY_FACTOR: u64 = 2;
-const VERY_BUSY_REQUESTS: usize = 2_000;
+const VERY_BUSY_SHARE: usize = 2;
 const VERY_BUSY_FACTOR: u64 = 5;
 
 /// What a poll found.
@@ -25,12 +26,13 @@ pub enum Activity {
     Idle,
 }
 
-/// Milliseconds until the next poll is worth while, on a node with so many requests in flight.
+/// Milliseconds until the next poll is worth while, on a node with so many requests in flight of those that it takes
+/// on at once.
 #[must_use]
-pub fn poll_after_ms(activity: Activity, requests_in_flight: usize) -> u64 {
-    let patience = match requests_in_flight {
-        n if n >= VERY_BUSY_REQUESTS => VERY_BUSY_FACTOR,
-        n if n >= BUSY_REQUESTS => BUSY_FACTOR,
+pub fn poll_after_ms(activity: Activity, in_flight: usize, most: usize) -> u64 {
+    let patience = match in_flight {
+        n if n >= (most / VERY_BUSY_SHARE).max(1) => VERY_BUSY_FACTOR,
+        n if n >= (most / BUSY_SHARE).max(1) => BUSY_FACTOR,
         _ => 1,
     };
     match activity {
@@ -46,9 +48,12 @@ mod tests {
 
     #[test]
     fn a_loaded_server_asks_for_patience() {
-        assert_eq!(poll_after_ms(Activity::Flowing, 0), FLOWING_MS);
-        assert!(poll_after_ms(Activity::Flowing, BUSY_REQUESTS) > FLOWING_MS);
-        assert!(poll_after_ms(Activity::Idle, VERY_BUSY_REQUESTS) > IDLE_MS);
-        assert_eq!(poll_after_ms(Activity::More, VERY_BUSY_REQUESTS), 0);
+        let most = 4_096;
+        assert_eq!(poll_after_ms(Activity::Flowing, 0, most), FLOWING_MS);
+        assert_eq!(poll_after_ms(Activity::Flowing, 511, most), FLOWING_MS);
+        assert_eq!(poll_after_ms(Activity::Flowing, 512, most), 2 * FLOWING_MS);
+        assert_eq!(poll_after_ms(Activity::Idle, 2_048, most), 5 * IDLE_MS);
+        assert_eq!(poll_after_ms(Activity::More, most, most), 0);
+        assert_eq!(poll_after_ms(Activity::Flowing, 0, 1), FLOWING_MS);
     }
 }

@@ -1,5 +1,6 @@
 //! One chat: create, read, change, delete, export, give it an agent, and send a message to it.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -19,6 +20,7 @@ use crate::http::extract::{
 };
 use crate::http::openapi::{self, Conflict, OnceKey, Refused};
 use crate::http::problem::{Kind, Problem};
+use crate::http::rate::Rated;
 use crate::http::reply;
 use crate::http::view::chat::{
     ChatMain, ChatPage, ChatView, ComposerSent, CreatedView, DeletedNotice, RenamedFragment,
@@ -122,8 +124,12 @@ async fn create(
     Caller(owner): Caller,
     form: Form,
     CacheControl(cache_use): CacheControl,
+    rated: Option<Extension<Rated>>,
     Posted { body, once }: Posted<CreateBody>,
 ) -> Result<Response, Problem> {
+    if let (Some(_), Some(Extension(rated))) = (&body.message, rated) {
+        rated.begin_answer().await?;
+    }
     let uuid = body
         .uuid
         .map(|text| parse_uuid("uuid", &text))
