@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 ./scripts/prepare.sh
 npm ci --prefix tests/third_party --no-audit --no-fund --loglevel=error
 
-# Two hundred chats at once are some thousand sockets.
-ulimit -n 8192 2>/dev/null || ulimit -n "$(ulimit -Hn)"
+# Two thousand clients at once, beside all other tests, are some thousand sockets.
+ulimit -n 16384 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 
 exec cargo test --workspace --locked "$@"

@@ -16,6 +16,7 @@ mod cache;
 mod crash;
 mod docs;
 mod frontend;
+mod limits;
 mod machine;
 mod models;
 mod path;

@@ -4,3 +4,4 @@ mod callers;
 mod fuzz;
 mod identity;
 mod schemathesis;
+mod slowloris;

@@ -126,6 +126,23 @@ async fn more_connections_than_the_limit_wait_and_are_served() {
 }
 
 #[tokio::test]
+async fn a_connection_that_asks_for_nothing_more_is_closed() {
+    let settings = [("limits.idle_timeout_ms", "200")];
+    let app = TestApp::start_with(Kind::Sqlite, Upstream::echo().await, &settings).await;
+    let mut client = connect(&app).await;
+    client
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut text = String::new();
+    let closed = client.read_to_string(&mut text);
+    let closed = tokio::time::timeout(Duration::from_secs(10), closed).await;
+    assert!(closed.is_ok(), "the connection was closed");
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_client_that_never_asks_is_let_go_of() {
     let settings = [("limits.header_timeout_ms", "200")];
     let app = TestApp::start_with(Kind::Sqlite, Upstream::echo().await, &settings).await;
