@@ -368,7 +368,7 @@ fn serve_settings(config: &Config) -> ServeSettings {
 
 fn front(config: &Config) -> Front {
     Front {
-        trusted: config.trusted_proxies.0.clone(),
+        trusted: config.trusted_proxies.0.iter().map(|net| net.0).collect(),
         is_https: config.public_url.starts_with("https:"),
         public_origin: url::Url::parse(&config.public_url)
             .ok()

@@ -1,8 +1,10 @@
 //! The keys that say who may come in, and how they are told apart.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{SeqAccess, Visitor};
@@ -47,6 +49,25 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for List<T> {
 fn parsed<T: FromStr<Err: fmt::Display>, E: serde::de::Error>(word: &str) -> Result<T, E> {
     word.parse()
         .map_err(|error: T::Err| E::custom(format!("{word:?}: {error}")))
+}
+
+/// Addresses: one, or a network of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(pub IpNet);
+
+/// The word is neither.
+#[derive(Debug, thiserror::Error)]
+#[error("expected an address or a network: 192.168.1.5, 10.0.0.0/8")]
+pub struct NoNetwork;
+
+impl FromStr for Network {
+    type Err = NoNetwork;
+
+    fn from_str(text: &str) -> Result<Self, NoNetwork> {
+        let address = text.parse::<IpAddr>().map(IpNet::from);
+        let network = address.or_else(|_| text.parse()).map_err(|_| NoNetwork)?;
+        Ok(Self(network))
+    }
 }
 
 /// A way to be somebody.

@@ -17,12 +17,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-pub use access::{AuthConfig, AuthMode, CorsConfig, JwtConfig, List, ProxyConfig};
+pub use access::{AuthConfig, AuthMode, CorsConfig, JwtConfig, List, Network, ProxyConfig};
 pub use agents::{AgentConfig, AgentsConfig};
 pub use layers::{ConfigError, FileNeed, Layers};
 pub use providers::{AUTO, ResolvedProvider};
@@ -43,7 +42,7 @@ pub struct Config {
     /// Addresses and networks of the proxies in front, whose `X-Forwarded-For` and `X-Forwarded-Proto` are
     /// believed: `10.0.0.0/8,192.168.1.5`.
     #[schemars(with = "String")]
-    pub trusted_proxies: List<IpNet>,
+    pub trusted_proxies: List<Network>,
     /// `sqlite:FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`.
     #[schemars(with = "String")]
     pub database_url: SecretString,

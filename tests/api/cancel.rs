@@ -163,7 +163,7 @@ async fn a_client_that_goes_away_before_its_answer_changes_nothing() {
     let address = app.base.trim_start_matches("http://");
     let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = format!(
-        "POST /chat/message/{answer}/cancel HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+        "POST /chat/message/{answer}/cancel HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n"
     );
     client.write_all(request.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;

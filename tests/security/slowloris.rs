@@ -29,9 +29,9 @@ const OTHER_FILES: usize = 60;
 
 /// What a slow client begins with.
 const BEGINNINGS: [&str; 5] = [
-    "GET / HTTP/1.1\r\nhost: x\r\nx-slow: ",
-    "POST /chat/create HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n{\"title\": \"",
-    "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /healthz HTTP/1.1\r\nx-slow: ",
+    "GET / HTTP/1.1\r\nhost: localhost\r\nx-slow: ",
+    "POST /chat/create HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9999\r\n\r\n{\"title\": \"",
+    "GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\nGET /healthz HTTP/1.1\r\nx-slow: ",
     "P",
     "",
 ];

@@ -231,7 +231,7 @@ async fn a_request_in_flight_is_answered_before_the_end() {
     let mut slow = tokio::net::TcpStream::connect(&address).await.unwrap();
     let body = json!({"title": "Just in time"}).to_string();
     let head = format!(
-        "POST /chat/create HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        "POST /chat/create HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     slow.write_all(head.as_bytes()).await.unwrap();
@@ -265,7 +265,7 @@ async fn an_end_that_takes_too_long_is_cut_short() {
     let server = Server::start(dir.path(), &[("POLLEN_SHUTDOWN__LIMIT_MS", "600")]).await;
     let address = server.base.trim_start_matches("http://").to_owned();
     let mut slow = tokio::net::TcpStream::connect(&address).await.unwrap();
-    slow.write_all(b"POST /chat/create HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
+    slow.write_all(b"POST /chat/create HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n")
         .await
         .unwrap();
     let ended = tokio::time::timeout(

@@ -20,7 +20,7 @@ async fn a_client_that_never_ends_its_headers_is_let_go_of() {
     let settings = [("limits.header_timeout_ms", "200")];
     let app = TestApp::start_with(Kind::Sqlite, Upstream::echo().await, &settings).await;
     let mut slow = connect(&app).await;
-    slow.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ")
+    slow.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nx-slow: ")
         .await
         .unwrap();
     let mut rest = Vec::new();
@@ -34,7 +34,7 @@ async fn a_body_that_never_ends_is_given_up() {
     let settings = [("limits.body_timeout_ms", "200")];
     let app = TestApp::start_with(Kind::Sqlite, Upstream::echo().await, &settings).await;
     let mut slow = connect(&app).await;
-    let head = "POST /chat/create HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    let head = "POST /chat/create HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     slow.write_all(head.as_bytes()).await.unwrap();
     let mut answer = vec![0; 1024];
     let read = slow.read(&mut answer).await.unwrap();
@@ -93,7 +93,7 @@ async fn a_client_that_disappears_after_sending_changes_nothing() {
     let chat = app.create_chat().await;
     let body = json!({"message": "gone"}).to_string();
     let request = format!(
-        "POST /chat/{chat}/send HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /chat/{chat}/send HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     let mut client = connect(&app).await;
@@ -131,7 +131,7 @@ async fn a_connection_that_asks_for_nothing_more_is_closed() {
     let app = TestApp::start_with(Kind::Sqlite, Upstream::echo().await, &settings).await;
     let mut client = connect(&app).await;
     client
-        .write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
         .await
         .unwrap();
     let mut text = String::new();

@@ -14,8 +14,8 @@ const ROOMS: [(&str, &[&str]); 16] = [
     (
         "app",
         &[
-            "http", "worker", "chat", "identity", "limit", "ledger", "provider", "cache", "store", "model",
-            "config",
+            "http", "worker", "chat", "identity", "limit", "ledger", "provider", "cache", "store",
+            "model", "config",
         ],
     ),
     ("http", &["chat", "identity", "limit", "model", "store"]),

@@ -139,7 +139,7 @@ fn finish(method: &Method, path: &str, operation: &mut Operation) {
     let in_path = path.split(['{', '}']).skip(1).step_by(2);
     let parameters = operation.parameters.get_or_insert_default();
     parameters.splice(..0, in_path.map(|name| RefOr::T(path_parameter(name))));
-    let mut problems = vec![401, 403, 404, 421, 500, 503];
+    let mut problems = vec![401, 403, 404, 421, 429, 500, 503];
     for parameter in parameters.iter() {
         if let RefOr::T(parameter) = parameter {
             problems.extend(match parameter.parameter_in {

@@ -73,7 +73,7 @@ pub(super) struct AgainBody {
 pub(super) struct TokensParams {
     /// Where the client has read what the model thinks to; without it, it does not want to.
     #[param(value_type = Option<Position>)]
-    reasoning: Option<String>,
+    pub(super) reasoning: Option<String>,
     /// Of a page: bytes before the position that are in a block which may still change.
     #[serde(default)]
     pub(super) open: usize,
