@@ -314,6 +314,7 @@ fn chat_settings(config: &Config) -> ChatSettings {
         },
         idempotency_ttl: Duration::from_millis(config.limits.idempotency_ttl_ms),
         undo: Duration::from_millis(config.limits.undo_ms),
+        session_absolute: Duration::from_millis(config.auth.session_absolute_ms),
         attempts: AttemptSettings {
             max_attempts: config.worker.max_attempts,
             deadline: Duration::from_millis(config.worker.deadline_ms),

@@ -69,7 +69,7 @@ pub struct Model {
     /// Set when the chat was deleted: to everybody it is gone, but for a while it can be brought back.
     #[serde(default)]
     pub deleted_at: Option<Timestamp>,
-    /// When the chat is erased without anybody asking; none means as its owner's tier has it.
+    /// When the chat is erased without anybody asking, if its owner's tier does not have it go sooner.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
 }

@@ -25,6 +25,8 @@ pub struct Model {
     pub is_admin: bool,
     /// Set when they may not come in any more.
     pub disabled_at: Option<Timestamp>,
+    /// Set when all that is theirs is being erased, at the end of which the row goes too.
+    pub deleted_at: Option<Timestamp>,
     pub created_at: Timestamp,
     /// When they were last seen, within some minutes.
     pub seen_at: Timestamp,

@@ -70,6 +70,7 @@ async fn create_user(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
                 .col(text_null("tier"))
                 .col(boolean("is_admin"))
                 .col(big_integer_null("disabled_at"))
+                .col(big_integer_null("deleted_at"))
                 .col(big_integer("created_at"))
                 .col(big_integer("seen_at"))
                 .to_owned(),

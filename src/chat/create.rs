@@ -50,6 +50,8 @@ pub enum CreateError {
     /// Somebody else's chat has this UUID, or one that began with other words.
     #[error("this UUID is taken; choose another one")]
     UuidTaken,
+    #[error("the user is being deleted")]
+    UserGone,
     #[error(transparent)]
     Once(#[from] OnceError),
     #[error("the chat could not be stored")]
@@ -114,6 +116,9 @@ impl Chats {
         let first = &first;
         let created = self
             .once(once, |tx| async move {
+                if !tx.hold_user(owner).await? {
+                    return Err(CreateError::UserGone);
+                }
                 if is_chosen {
                     // One that was deleted leaves its UUID to its owner.
                     tx.erase_deleted_chat(owner, chat.id).await?;

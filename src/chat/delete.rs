@@ -1,5 +1,6 @@
 //! Deleting a chat, and deleting a message.
 
+use entity::chat::Model as Chat;
 use entity::chat_message::Model as Message;
 use entity::llm_request::Model as Request;
 use entity::{MessageId, OwnerId};
@@ -25,6 +26,14 @@ pub enum DeleteMessageError {
     Store(#[from] StoreError),
 }
 
+/// Whether a chat that goes can be brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// For as long as the configuration says.
+    CanBeUndone,
+    ForGood,
+}
+
 impl Chats {
     /// Deletes the chat with all that is in it. For a while it can be brought back; to everybody
     /// else it is gone at once. What runs in it is ended first, for what it used is not forgotten,
@@ -33,20 +42,28 @@ impl Chats {
     /// # Errors
     /// If the database fails.
     pub async fn delete_chat(&self, chat: OwnedChat) -> Result<(), DeleteChatError> {
-        let chat = &chat;
+        Ok(self.remove_chat(chat.row(), Removal::CanBeUndone).await?)
+    }
+
+    /// The same, whoever asks for it.
+    pub(super) async fn remove_chat(
+        &self,
+        chat: &Chat,
+        removal: Removal,
+    ) -> Result<(), StoreError> {
         for _ in 0..MAX_STALE {
             let mut cuts = Vec::new();
-            for request in self.store.active_requests(chat.id()).await? {
+            for request in self.store.active_requests(chat.id).await? {
                 cuts.push(self.cut(request).await?);
             }
             let cuts_here = &cuts;
             let deleted = self
                 .store
-                .tx(|tx| async move { self.delete_chat_in(&tx, chat, cuts_here).await })
+                .tx(|tx| async move { self.remove_chat_in(&tx, chat, removal, cuts_here).await })
                 .await;
             match deleted {
                 Err(StoreError::Stale) => self.let_others_pass().await,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
                 Ok(()) => {
                     for cut in cuts {
                         cut.done(self);
@@ -55,17 +72,18 @@ impl Chats {
                 }
             }
         }
-        Err(StoreError::Stale.into())
+        Err(StoreError::Stale)
     }
 
     /// The requests before the chat, as a claim locks them.
-    async fn delete_chat_in(
+    async fn remove_chat_in(
         &self,
         tx: &Tx,
-        chat: &OwnedChat,
+        chat: &Chat,
+        removal: Removal,
         cuts: &[Cut],
     ) -> Result<(), StoreError> {
-        let id = chat.id();
+        let id = chat.id;
         let active = tx.lock_active_requests(id).await?;
         let is_known = |request: &Request| cuts.iter().any(|cut| cut.request.id == request.id);
         if !active.iter().all(is_known) {
@@ -76,12 +94,16 @@ impl Chats {
             let ended = self.end_answer(tx, &cut.request, cut.ending(End::Cancelled));
             ended.await?.ok_or(StoreError::Stale)?;
         }
-        tx.forget_keys(chat.row().owner_id, id).await?;
-        if self.settings.undo.is_zero() {
-            tx.erase_chat(id).await?;
-            return Ok(());
-        }
-        tx.mark_deleted(id, self.clock.now()).await?;
+        tx.forget_keys(chat.owner_id, id).await?;
+        match removal {
+            Removal::CanBeUndone if self.settings.undo.is_zero() => {
+                tx.erase_chat(id).await?;
+                self.sweeper.call();
+                return Ok(());
+            }
+            Removal::CanBeUndone => tx.mark_deleted(id, self.clock.now()).await?,
+            Removal::ForGood => tx.condemn_chat(id).await?,
+        };
         if tx.active_requests(id).await?.is_empty() {
             Ok(())
         } else {

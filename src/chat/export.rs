@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use entity::chat::Model as Chat;
 use entity::chat_message::{Model as Message, Role};
 use serde_json::json;
 
@@ -80,50 +81,56 @@ impl Chats {
         chat: &OwnedChat,
         format: ExportFormat,
     ) -> Result<Export, ExportError> {
-        let mut messages = self.store.all_messages(chat.id()).await?;
-        messages.retain(|message| {
-            let is_talk = match message.role {
-                Role::User => message.request_id.is_some(),
-                Role::Assistant => true,
-                Role::System | Role::Agent => false,
-            };
-            is_talk && message.deleted_at.is_none() && message.superseded_at.is_none()
-        });
-        let body = match format {
-            ExportFormat::Markdown => {
-                let head = format!("# {}\n", chat.row().title);
-                messages.iter().fold(head, |mut out, message| {
-                    let content = message.content.trim_end();
-                    // Writing to a String cannot fail.
-                    let _ = write!(out, "\n## {}\n\n{content}\n", speaker(message));
-                    out
-                })
-            }
-            ExportFormat::Text => {
-                let head = format!("{}\n", chat.row().title);
-                messages.iter().fold(head, |mut out, message| {
-                    let content = message.content.trim_end();
-                    let _ = write!(out, "\n{}:\n{content}\n", speaker(message));
-                    out
-                })
-            }
-            ExportFormat::Json => {
-                let row = chat.row();
-                let messages: Vec<_> = messages.iter().map(as_json).collect();
-                json!({
-                    "uuid": row.id,
-                    "title": row.title,
-                    "agent": row.agent,
-                    "model": row.model,
-                    "created_at": row.created_at,
-                    "updated_at": row.updated_at,
-                    "messages": messages,
-                })
-                .to_string()
-            }
-        };
+        let messages = self.store.all_messages(chat.id()).await?;
+        let body = talk(chat.row(), &messages, format);
         Ok(Export { format, body })
     }
+}
+
+/// What was said, of all that is stored of a chat.
+pub(super) fn talk(row: &Chat, messages: &[Message], format: ExportFormat) -> String {
+    let messages = messages.iter().filter(|message| is_talk(message));
+    match format {
+        ExportFormat::Markdown => {
+            let head = format!("# {}\n", row.title);
+            messages.fold(head, |mut out, message| {
+                let content = message.content.trim_end();
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\n## {}\n\n{content}\n", speaker(message));
+                out
+            })
+        }
+        ExportFormat::Text => {
+            let head = format!("{}\n", row.title);
+            messages.fold(head, |mut out, message| {
+                let content = message.content.trim_end();
+                let _ = write!(out, "\n{}:\n{content}\n", speaker(message));
+                out
+            })
+        }
+        ExportFormat::Json => {
+            let messages: Vec<_> = messages.map(as_json).collect();
+            json!({
+                "uuid": row.id,
+                "title": row.title,
+                "agent": row.agent,
+                "model": row.model,
+                "created_at": row.created_at,
+                "updated_at": row.updated_at,
+                "messages": messages,
+            })
+            .to_string()
+        }
+    }
+}
+
+fn is_talk(message: &Message) -> bool {
+    let is_said = match message.role {
+        Role::User => message.request_id.is_some(),
+        Role::Assistant => true,
+        Role::System | Role::Agent => false,
+    };
+    is_said && message.deleted_at.is_none() && message.superseded_at.is_none()
 }
 
 fn speaker(message: &Message) -> &'static str {

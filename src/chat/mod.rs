@@ -19,6 +19,7 @@ mod edit;
 mod end;
 mod export;
 mod finish;
+mod forget;
 mod list;
 mod models;
 mod once;
@@ -31,10 +32,13 @@ mod repair;
 mod replay;
 mod rescue;
 mod restore;
+mod retention;
 mod search;
 mod send;
 mod standing;
 mod summary;
+mod sweep;
+mod takeout;
 mod title;
 mod update;
 mod usage;
@@ -68,6 +72,7 @@ pub use create::{CreateError, Created, NewChat};
 pub use delete::{DeleteChatError, DeleteMessageError};
 pub use edit::EditError;
 pub use export::{Export, ExportError, ExportFormat};
+pub use forget::{ForgetError, Forgotten};
 pub use list::{ChatList, ListError, ListedChat, PageCursor};
 pub use models::{ModelError, ModelOffer};
 pub use once::{Once, OnceError};
@@ -80,6 +85,7 @@ pub use restore::RestoreError;
 pub use search::{FoundChat, SearchError};
 pub use send::{NewMessage, SendError, Sent};
 pub use standing::Member;
+pub use takeout::{Takeout, TakeoutError};
 pub use update::{ChatUpdate, UpdateError};
 pub use usage::{UsageError, UsageReport, UsageRow};
 pub use versions::{SelectError, Version, Versions};
@@ -112,6 +118,8 @@ pub struct Chats {
     in_flight: once::InFlight,
     flights: Flights<replay::Told>,
     retries: TpsBudget,
+    sweeper: sweep::Sweeper,
+    takeouts: takeout::InHand,
 }
 
 /// The rooms below.
@@ -136,6 +144,8 @@ pub struct ChatSettings {
     pub idempotency_ttl: Duration,
     /// How long a deleted chat can be brought back; zero: it cannot.
     pub undo: Duration,
+    /// How long after its beginning a browser's session ends, and with it a user who is nothing else.
+    pub session_absolute: Duration,
     pub attempts: AttemptSettings,
     /// Personas, in the order in which they are shown.
     pub agents: Vec<Agent>,
@@ -196,6 +206,8 @@ impl Chats {
             in_flight: once::InFlight::default(),
             flights: Flights::default(),
             retries: TpsBudget::new(RETRY_WINDOW, RETRIES_PER_SECOND, RETRY_SHARE),
+            sweeper: sweep::Sweeper::default(),
+            takeouts: takeout::InHand::default(),
         }
     }
 

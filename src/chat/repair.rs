@@ -57,7 +57,7 @@ impl Chats {
             })
             .await;
         purged?;
-        self.erase_deleted(now).await
+        self.clear_away(now).await
     }
 
     /// Nobody writes this answer any more: it ends as failed with what its ledger holds.

@@ -1,13 +1,10 @@
-//! Bringing back a chat that was deleted, and erasing those that nobody has brought back in time.
+//! Bringing back a chat that was deleted. `retention.rs` erases those that nobody has brought back in time.
 
 use entity::chat::Model as Chat;
 use entity::{ChatId, OwnerId, Timestamp};
 
 use super::{Chats, Once, OnceError};
 use crate::store::StoreError;
-
-/// Chats that are erased in one go, so that nothing else waits long; each in a transaction of its own.
-const BATCH: u64 = 100;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -53,31 +50,8 @@ impl Chats {
         self.store.deleted_title(owner, id, since).await
     }
 
-    /// Erases chats that can no longer be brought back; what is left over is erased the next time.
-    pub(super) async fn erase_deleted(&self, now: Timestamp) -> Result<(), StoreError> {
-        let before = self.undo_begins(now);
-        let mut erased = 0_u64;
-        for id in self.store.chats_to_erase(before, BATCH).await? {
-            let done = self
-                .store
-                .tx(|tx| async move { tx.erase_expired_chat(id, before).await })
-                .await;
-            match done {
-                Ok(is_erased) => erased += u64::from(is_erased),
-                // The others are not kept for it.
-                Err(error) => {
-                    tracing::error!(%error, chat = %id, "a deleted chat could not be erased");
-                }
-            }
-        }
-        if erased > 0 {
-            tracing::info!(erased, "erased chats that were deleted");
-        }
-        Ok(())
-    }
-
     /// What was deleted after this can be brought back at `now`.
-    fn undo_begins(&self, now: Timestamp) -> Timestamp {
+    pub(super) fn undo_begins(&self, now: Timestamp) -> Timestamp {
         let ms = i64::try_from(self.settings.undo.as_millis()).unwrap_or(i64::MAX);
         now.plus_ms(-ms)
     }

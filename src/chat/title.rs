@@ -95,7 +95,11 @@ impl Chats {
                     };
                     tx.change_chat(chat.id, change).await?;
                 }
-                tx.insert_attempt(spent.clone()).await
+                // Of a user who was forgotten meanwhile, this is forgotten too.
+                if tx.hold_user(before.owner_id).await? {
+                    tx.insert_attempt(spent.clone()).await?;
+                }
+                Ok::<_, StoreError>(())
             })
             .await?;
         title.map(|_| ()).map_err(TitleError::from)

@@ -1,7 +1,8 @@
-//! Changing a chat's title, model, agent or parameters, or what a message does that finds it busy.
+//! Changing a chat's title, model, agent or parameters, what a message does that finds it busy, or when
+//! it ends by itself.
 
-use entity::Parameters;
 use entity::chat::{Model as Chat, OnBusy};
+use entity::{Parameters, Timestamp};
 
 use super::{AgentError, Chats, ModelError, OwnedChat};
 use crate::model::text::{ModelName, TextError, Title};
@@ -16,6 +17,8 @@ pub struct ChatUpdate {
     pub on_busy: Option<OnBusy>,
     /// All of them anew; an empty set takes them away.
     pub parameters: Option<Parameters>,
+    /// When the chat is erased; none in it: not by itself.
+    pub expires_at: Option<Option<Timestamp>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -26,8 +29,12 @@ pub enum UpdateError {
     Model(#[from] ModelError),
     #[error(transparent)]
     Agent(#[from] AgentError),
-    #[error("name at least one of `title`, `model`, `agent`, `on_busy` and `parameters`")]
+    #[error(
+        "name at least one of `title`, `model`, `agent`, `on_busy`, `parameters` and `expires_at`"
+    )]
     Nothing,
+    #[error("`expires_at` has to be a time that is still to come; DELETE erases a chat at once")]
+    Past,
     #[error("the chat is gone")]
     ChatGone,
     #[error("the chat could not be stored")]
@@ -56,12 +63,16 @@ impl Chats {
             model: model.map(ModelName::into_string),
             on_busy: update.on_busy,
             parameters: update.parameters,
+            expires_at: update.expires_at,
             ..ChatChange::default()
         };
         if *change == ChatChange::default() && agent.is_none() {
             return Err(UpdateError::Nothing);
         }
         let (id, now) = (chat.id(), self.clock.now());
+        if change.expires_at.flatten().is_some_and(|at| at <= now) {
+            return Err(UpdateError::Past);
+        }
         self.store
             .tx(|tx| async move {
                 let chat = tx.advance_chat(id, Advance::touch(now)).await?;

@@ -4,9 +4,9 @@
 use super::problem::{Kind, Problem};
 use crate::chat::{
     AboutError, AccessError, AgainError, AgentError, AllowanceError, CancelError, CreateError,
-    DeleteChatError, DeleteMessageError, EditError, ExportError, ListError, MessageError,
-    MessagesError, ModelError, OnceError, ReactError, RestoreError, SearchError, SelectError,
-    SendError, TokensError, UpdateError, UsageError,
+    DeleteChatError, DeleteMessageError, EditError, ExportError, ForgetError, ListError,
+    MessageError, MessagesError, ModelError, OnceError, ReactError, RestoreError, SearchError,
+    SelectError, SendError, TakeoutError, TokensError, UpdateError, UsageError,
 };
 use crate::identity::{IdentityError, TokenError, UserError};
 use crate::model::allowance::Measure;
@@ -120,6 +120,28 @@ impl From<ExportError> for Problem {
     }
 }
 
+impl From<TakeoutError> for Problem {
+    fn from(error: TakeoutError) -> Self {
+        match error {
+            TakeoutError::NoSuchUser => Self::bare(Kind::UserGone),
+            TakeoutError::Running => Self::bare(Kind::ExportRunning),
+            error @ (TakeoutError::Write(_) | TakeoutError::File(_) | TakeoutError::Json(_)) => {
+                Self::internal(&error)
+            }
+            TakeoutError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ForgetError> for Problem {
+    fn from(error: ForgetError) -> Self {
+        match error {
+            ForgetError::NoSuchUser => Self::bare(Kind::UserGone),
+            ForgetError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
         match error {
@@ -141,6 +163,7 @@ impl From<CreateError> for Problem {
             CreateError::Agent(error) => error.into(),
             CreateError::Allowance(error) => error.into(),
             CreateError::UuidTaken => Self::bare(Kind::UuidTaken),
+            CreateError::UserGone => Self::bare(Kind::UserGone),
             CreateError::Once(error) => error.into(),
             CreateError::Store(error) => error.into(),
         }
@@ -260,7 +283,9 @@ impl From<UpdateError> for Problem {
                 Self::new(Kind::InvalidField, error.to_string())
             }
             UpdateError::Agent(error) => error.into(),
-            error @ UpdateError::Nothing => Self::new(Kind::InvalidField, error.to_string()),
+            error @ (UpdateError::Nothing | UpdateError::Past) => {
+                Self::new(Kind::InvalidField, error.to_string())
+            }
             UpdateError::ChatGone => Self::bare(Kind::ChatNotFound),
             UpdateError::Store(error) => error.into(),
         }

@@ -48,12 +48,14 @@ pub enum Kind {
     UnsupportedMediaType,
     RateLimited,
     Overloaded,
+    UserGone,
+    ExportRunning,
     Unavailable,
     Internal,
 }
 
 impl Kind {
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::SignInNeeded,
         Self::UserDisabled,
         Self::ScopeNeeded,
@@ -90,6 +92,8 @@ impl Kind {
         Self::UnsupportedMediaType,
         Self::RateLimited,
         Self::Overloaded,
+        Self::UserGone,
+        Self::ExportRunning,
         Self::Unavailable,
         Self::Internal,
     ];
@@ -331,6 +335,18 @@ impl Kind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Try again after the time in the Retry-After header.",
             ),
+            Self::UserGone => (
+                "user-gone",
+                "This user is being deleted",
+                StatusCode::FORBIDDEN,
+                "All that is theirs is erased, and nothing new is taken meanwhile.",
+            ),
+            Self::ExportRunning => (
+                "export-running",
+                "An export of your data is being made",
+                StatusCode::CONFLICT,
+                "Ask again when you have it: there is one at a time.",
+            ),
             Self::Unavailable => (
                 "unavailable",
                 "The server cannot do this at the moment",
@@ -438,6 +454,7 @@ impl IntoResponse for Problem {
             Kind::ChatBusy,
             Kind::RequestRunning,
             Kind::RunningLimit,
+            Kind::ExportRunning,
         ];
         let usual = passes.contains(&self.kind).then_some(RETRY_AFTER_S);
         if self.kind == Kind::SignInNeeded {

@@ -1,9 +1,11 @@
 //! Answers: complete, never stored by a cache, as JSON or as HTML.
 
 use askama::Template;
+use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tokio_util::io::ReaderStream;
 
 use super::problem::Problem;
 
@@ -87,6 +89,28 @@ pub fn file(name: &str, media_type: &'static str, body: String) -> Result<Respon
             (header::CACHE_CONTROL, NO_STORE),
         ],
         body,
+    )
+        .into_response())
+}
+
+/// A file on disk to be kept, sent piece by piece and with its whole length told (P8).
+pub fn big_file(
+    name: &str,
+    media_type: &'static str,
+    file: std::fs::File,
+    bytes: u64,
+) -> Result<Response, Problem> {
+    let pieces = ReaderStream::new(tokio::fs::File::from_std(file));
+    let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""))
+        .map_err(|error| Problem::internal(&error))?;
+    Ok((
+        [
+            (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
+            (header::CONTENT_DISPOSITION, disposition),
+            (header::CONTENT_LENGTH, HeaderValue::from(bytes)),
+            (header::CACHE_CONTROL, NO_STORE),
+        ],
+        Body::from_stream(pieces),
     )
         .into_response())
 }

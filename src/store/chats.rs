@@ -44,6 +44,8 @@ pub struct ChatChange {
     pub parameters: Option<Parameters>,
     /// What the messages up to a sequence number said; none of both forgets it.
     pub summary: Option<Option<(String, i64)>>,
+    /// When the chat ends by itself; none: it does not.
+    pub expires_at: Option<Option<Timestamp>>,
 }
 
 /// The last thing said in a chat.
@@ -241,6 +243,9 @@ impl Tx {
             let (text, through) = summary.unzip();
             row.summary = sea_orm::Set(text);
             row.summary_through = sea_orm::Set(through);
+        }
+        if let Some(expires_at) = change.expires_at {
+            row.expires_at = sea_orm::Set(expires_at);
         }
         if row != ActiveModel::default() {
             Entity::update_many()

@@ -2,11 +2,29 @@
 //! is marked is found by no other query of a chat.
 
 use entity::chat::{Column, Entity, Model};
-use entity::{ChatId, OwnerId, Timestamp, llm_request};
-use sea_orm::sea_query::{Expr, ExprTrait};
+use entity::{
+    ChatId, MessageId, OwnerId, Timestamp, chat_message, llm_request, message_version, token_ledger,
+};
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{Store, StoreError, Tx};
+
+/// When a chat was deleted that nobody may bring back: before any time.
+pub(super) const FOR_GOOD: Timestamp = Timestamp(i64::MIN);
+/// Messages that are erased in one transaction.
+const PIECE: u64 = 500;
+
+/// What the erasing of a piece of a chat came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Erased {
+    /// There was no such chat to erase.
+    Nothing,
+    /// There is more of it.
+    Piece,
+    /// It is gone.
+    All,
+}
 
 impl Store {
     /// Up to `limit` chats that were deleted at `before` or earlier, the first one first.
@@ -106,32 +124,78 @@ impl Tx {
         }
     }
 
-    /// Erases the chat if it was deleted at `before` or earlier, and has not been brought back.
-    /// Whether it was.
+    /// Marks the chat, deleted before or not, as one that nobody can bring back. Whether it was there.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn erase_expired_chat(
-        &self,
-        id: ChatId,
-        before: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let found = Entity::find_by_id(id)
-            .filter(Column::DeletedAt.lte(before))
-            .lock_exclusive()
-            .one(self.connection())
+    pub async fn condemn_chat(&self, id: ChatId) -> Result<bool, StoreError> {
+        let updated = Entity::update_many()
+            .col_expr(Column::DeletedAt, Expr::value(FOR_GOOD))
+            .filter(Column::Id.eq(id))
+            .exec(self.connection())
             .await?;
-        match found {
-            Some(chat) => self.erase_chat(chat.id).await,
-            None => Ok(false),
-        }
+        Ok(updated.rows_affected == 1)
     }
 
-    /// Erases the chat with its messages and requests. Whether it was there.
+    /// Erases a piece of the chat if it was deleted at `before` or earlier, and has not been brought
+    /// back; from then on it cannot be. What the erasing came to.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn erase_piece(&self, id: ChatId, before: Timestamp) -> Result<Erased, StoreError> {
+        let condemned = Entity::update_many()
+            .col_expr(Column::DeletedAt, Expr::value(FOR_GOOD))
+            .filter(Column::Id.eq(id))
+            .filter(Column::DeletedAt.lte(before))
+            .exec(self.connection())
+            .await?;
+        if condemned.rows_affected == 0 {
+            return Ok(Erased::Nothing);
+        }
+        if self.erase_messages(id).await? {
+            return Ok(Erased::Piece);
+        }
+        self.erase_chat(id).await?;
+        Ok(Erased::All)
+    }
+
+    /// Erases some of the chat's messages with their versions. Whether there may be more.
+    async fn erase_messages(&self, id: ChatId) -> Result<bool, StoreError> {
+        let messages: Vec<MessageId> = chat_message::Entity::find()
+            .select_only()
+            .column(chat_message::Column::Id)
+            .filter(chat_message::Column::ChatId.eq(id))
+            .limit(PIECE)
+            .into_tuple()
+            .all(self.connection())
+            .await?;
+        let is_full = messages.len() as u64 == PIECE;
+        message_version::Entity::delete_many()
+            .filter(message_version::Column::MessageId.is_in(messages.iter().copied()))
+            .exec(self.connection())
+            .await?;
+        chat_message::Entity::delete_many()
+            .filter(chat_message::Column::Id.is_in(messages))
+            .exec(self.connection())
+            .await?;
+        Ok(is_full)
+    }
+
+    /// Erases the chat with its messages and requests, and what the ledger has of them. Whether it
+    /// was there.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn erase_chat(&self, id: ChatId) -> Result<bool, StoreError> {
+        let requests = Query::select()
+            .column(llm_request::Column::Id)
+            .from(llm_request::Entity)
+            .and_where(llm_request::Column::ChatId.eq(id))
+            .to_owned();
+        token_ledger::Entity::delete_many()
+            .filter(token_ledger::Column::RequestId.in_subquery(requests))
+            .exec(self.connection())
+            .await?;
         // The requests before the chat, as a claim and a finish lock them.
         llm_request::Entity::delete_many()
             .filter(llm_request::Column::ChatId.eq(id))

@@ -190,6 +190,18 @@ impl Dialect {
         }
     }
 
+    /// The statement that takes a step in putting the index of words together anew, of so many pages at
+    /// most; a number below nought begins. SQLite's index forgets what was deleted from it only so:
+    /// until then it keeps the words, though it finds them no more. PostgreSQL's is seen to by its VACUUM.
+    pub fn search_sweep(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => {
+                Some("INSERT INTO search_text (search_text, rank) VALUES ('merge', $1)")
+            }
+            Self::Postgres => None,
+        }
+    }
+
     /// All of the words, each as the beginning of one. They are quoted, and have nothing in them that
     /// would end a quotation.
     pub fn search_query(self, words: &SearchWords) -> String {

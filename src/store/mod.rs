@@ -3,6 +3,7 @@
 //! Writes are methods of [`Tx`] and so always stand in a transaction, which [`Store::tx`] alone
 //! begins. `dialect.rs` alone knows which database it is.
 
+mod accounts;
 mod attempts;
 mod audit;
 mod chats;
@@ -16,6 +17,7 @@ mod messages;
 mod pages;
 mod repairs;
 mod requests;
+mod retention;
 mod search;
 mod sessions;
 mod tokens;
@@ -28,15 +30,18 @@ use std::time::Duration;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
+pub use accounts::Account;
 pub use attempts::{UsageGroup, UsageSum};
 pub use audit::Actor;
 pub use chats::{Advance, ChatChange, Preview};
+pub use deletion::Erased;
 pub use error::StoreError;
 pub use keys::KeyScope;
 pub use ledger::{Chunk, LedgerTexts};
 pub use messages::{Finish, Rewrite, Watched};
 pub use pages::MessagePage;
 pub use requests::{Claim, Fence, Lease, RequestEnd};
+pub use retention::{Clearance, TierChats};
 pub use search::SearchHit;
 pub use sessions::Sessions;
 pub use tx::Tx;

@@ -5,9 +5,11 @@ use std::collections::HashMap;
 
 use entity::chat::{Column, Entity, Model};
 use entity::{ChatId, MessageId, OwnerId};
-use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, Statement, Value};
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, Statement, Value,
+};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, Tx};
 use crate::model::search::SearchWords;
 
 /// Characters of a text that are indexed, and so all that a word can be found in.
@@ -76,5 +78,42 @@ impl Store {
             })
         });
         Ok(hits.collect())
+    }
+}
+
+/// Pages of the index that one step of a sweep writes at most.
+const SWEEP_PAGES: i32 = 200;
+
+#[derive(FromQueryResult)]
+struct Changes {
+    changes: i64,
+}
+
+impl Tx {
+    /// Takes a step in clearing the index of the words of what was deleted. Whether that was the last.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn sweep_search(&self, is_first: bool) -> Result<bool, StoreError> {
+        let Some(sql) = self.dialect.search_sweep() else {
+            return Ok(true);
+        };
+        let pages = if is_first { -SWEEP_PAGES } else { SWEEP_PAGES };
+        let backend = self.connection().get_database_backend();
+        let before = self.changes().await?;
+        let step = Statement::from_sql_and_values(backend, sql, [pages.into()]);
+        self.connection().execute_raw(step).await?;
+        // The statement counts as a change itself: <https://sqlite.org/fts5.html#the_merge_command>.
+        Ok(self.changes().await? - before < 2)
+    }
+
+    /// Rows that this connection has ever changed.
+    async fn changes(&self) -> Result<i64, StoreError> {
+        let backend = self.connection().get_database_backend();
+        let count = Statement::from_string(backend, "SELECT total_changes() AS changes");
+        let row = Changes::find_by_statement(count)
+            .one(self.connection())
+            .await?;
+        Ok(row.map_or(0, |row| row.changes))
     }
 }

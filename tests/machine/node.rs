@@ -267,6 +267,7 @@ fn settings_of(replaces_broken: bool) -> ChatSettings {
         on_busy: OnBusy::Enqueue,
         idempotency_ttl: PATIENCE,
         undo: PATIENCE,
+        session_absolute: Duration::from_hours(24),
         attempts: AttemptSettings {
             max_attempts: u32::try_from(MAX_ATTEMPTS).unwrap(),
             deadline: Duration::from_hours(24),

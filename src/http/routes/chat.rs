@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use entity::chat::{Model as Chat, OnBusy};
-use entity::{ChatId, MessageId, Parameters};
-use serde::Deserialize;
+use entity::{ChatId, MessageId, Parameters, Timestamp};
+use serde::{Deserialize, Deserializer};
 use url::Url;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -82,6 +82,14 @@ pub(super) struct UpdateBody {
     agent: Option<String>,
     on_busy: Option<OnBusy>,
     parameters: Option<Parameters>,
+    /// Null takes it away.
+    #[serde(default, deserialize_with = "named")]
+    expires_at: Option<Option<Timestamp>>,
+}
+
+/// What is named, be it null.
+fn named<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<Timestamp>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 /// Of a form, which knows no PATCH.
@@ -250,6 +258,7 @@ async fn update(
         agent: body.agent,
         on_busy: body.on_busy,
         parameters: body.parameters,
+        expires_at: body.expires_at,
     };
     let changed = app.chats.update(&chat, update).await?;
     changed_reply(&app, form, changed).await

@@ -12,6 +12,7 @@ pub(super) mod fuzz;
 mod health;
 mod home;
 mod list;
+mod me;
 mod message;
 mod messages;
 mod metrics;
@@ -44,6 +45,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .merge(message::router())
         .merge(reaction::router())
         .merge(about::router())
+        .merge(me::router())
         .merge(models::router())
         .merge(assets::router().into())
         .merge(health::router())

@@ -33,6 +33,9 @@ pub struct ChatView {
     pub on_busy: OnBusy,
     /// How the model is asked, beyond what its agent and the configuration say.
     pub parameters: Parameters,
+    /// When the chat is erased by itself; not there: it is not, but for what its owner's tier says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 impl ChatView {
@@ -48,6 +51,7 @@ impl ChatView {
             updated_at: chat.updated_at,
             on_busy: chat.on_busy.unwrap_or(defaults.on_busy),
             parameters: chat.parameters.unwrap_or_default(),
+            expires_at: chat.expires_at,
         }
     }
 
@@ -184,6 +188,7 @@ impl ChatMain {
                 updated_at: Timestamp(1_795_226_400_000),
                 on_busy: OnBusy::Enqueue,
                 parameters: Parameters::default(),
+                expires_at: None,
             },
             cards: vec![
                 MessageCard::sample(Role::User, MessageStatus::Completed, "Tea?"),
