@@ -20,6 +20,7 @@ mod limits;
 mod machine;
 mod models;
 mod path;
+mod privacy;
 mod protocol;
 mod security;
 mod start;
