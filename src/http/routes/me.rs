@@ -1,16 +1,19 @@
 //! `GET /me`: who the caller is here. `GET /me/export`: all of their data. `DELETE /me`, and
 //! `POST /me/delete` of a form: erases it, and them.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
-use axum::routing::{get, post};
-use axum::{Extension, Router};
 use entity::{OwnerId, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::http::AppState;
 use crate::http::extract::{Body, Caller, Form};
+use crate::http::openapi::Conflict;
 use crate::http::peer::ClientAddress;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
@@ -21,15 +24,15 @@ const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
 /// What the form's field has to say, so that nobody erases everything by one wrong click.
 const CONFIRMATION: &str = "delete";
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/me", get(read).delete(forget))
-        .route("/me/export", get(export))
-        .route("/me/delete", post(forget_by_form))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(read, forget))
+        .routes(routes!(export))
+        .routes(routes!(forget_by_form))
 }
 
 /// The caller, as they are known here.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct MeView {
     uuid: OwnerId,
     name: String,
@@ -39,13 +42,18 @@ struct MeView {
     created_at: Timestamp,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ForgetBody {
     #[serde(default)]
+    #[schema(required, pattern = "^delete$")]
     confirm: String,
 }
 
+/// Who the caller is here.
+#[utoipa::path(
+    get, path = "/me", responses((status = OK, body = MeView))
+)]
 async fn read(State(app): State<AppState>, Caller(owner): Caller) -> Result<Response, Problem> {
     let user = app.chats.account(owner).await?;
     let user = user.ok_or_else(|| Problem::bare(Kind::UserGone))?;
@@ -59,6 +67,11 @@ async fn read(State(app): State<AppState>, Caller(owner): Caller) -> Result<Resp
     reply::json(StatusCode::OK, &view)
 }
 
+/// All of the caller's data.
+#[utoipa::path(
+    get, path = "/me/export",
+    responses((status = OK, body = Vec<u8>, content_type = "application/zip"), Conflict)
+)]
 async fn export(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -69,6 +82,10 @@ async fn export(
     reply::big_file(&name, "application/zip", takeout.file, takeout.bytes)
 }
 
+/// Erases the caller with all of their data.
+#[utoipa::path(
+    delete, path = "/me", responses((status = NO_CONTENT))
+)]
 async fn forget(
     State(app): State<AppState>,
     Caller(owner): Caller,
@@ -89,6 +106,11 @@ async fn forget(
     }
 }
 
+/// The same by a form, which says the word.
+#[utoipa::path(
+    post, path = "/me/delete", request_body = ForgetBody,
+    responses((status = NO_CONTENT))
+)]
 async fn forget_by_form(
     app: State<AppState>,
     caller: Caller,
