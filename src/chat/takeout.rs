@@ -195,14 +195,15 @@ struct Whole {
 
 /// The archive while it is written.
 struct Archive {
-    zip: ZipWriter<File>,
+    /// In a box: it is large, and is handed from thread to thread.
+    zip: Box<ZipWriter<File>>,
     folders: HashSet<String>,
 }
 
 impl Archive {
     fn new() -> Result<Self, TakeoutError> {
         Ok(Self {
-            zip: ZipWriter::new(tempfile::tempfile()?),
+            zip: Box::new(ZipWriter::new(tempfile::tempfile()?)),
             folders: HashSet::new(),
         })
     }
@@ -217,7 +218,7 @@ impl Archive {
 
     fn add_json(&mut self, name: &str, value: &Value) -> Result<(), TakeoutError> {
         self.begin(name)?;
-        let mut out = BufWriter::new(&mut self.zip);
+        let mut out = BufWriter::new(&mut *self.zip);
         serde_json::to_writer_pretty(&mut out, value)?;
         Ok(out.flush()?)
     }
@@ -226,7 +227,7 @@ impl Archive {
         &mut self,
         lines: impl IntoIterator<Item = impl Serialize>,
     ) -> Result<(), TakeoutError> {
-        let mut out = BufWriter::new(&mut self.zip);
+        let mut out = BufWriter::new(&mut *self.zip);
         for line in lines {
             serde_json::to_writer(&mut out, &line)?;
             out.write_all(b"\n")?;
@@ -386,7 +387,7 @@ fn chat(whole: &Whole) -> Value {
     }
     let messages = whole.messages.iter().map(|message| {
         let versions = versions.remove(&message.id).unwrap_or_default();
-        as_message(message, versions)
+        as_message(message, &versions)
     });
     let messages: Vec<Value> = messages.collect();
     json!({
@@ -404,7 +405,7 @@ fn chat(whole: &Whole) -> Value {
     })
 }
 
-fn as_message(message: &Message, versions: Vec<Value>) -> Value {
+fn as_message(message: &Message, versions: &[Value]) -> Value {
     json!({
         "uuid": message.id,
         "sequence": message.sequence,

@@ -84,12 +84,15 @@ pub(super) struct UpdateBody {
     parameters: Option<Parameters>,
     /// Null takes it away.
     #[serde(default, deserialize_with = "named")]
-    expires_at: Option<Option<Timestamp>>,
+    expires_at: Option<Ending>,
 }
 
+/// When a chat ends by itself, if it does.
+struct Ending(Option<Timestamp>);
+
 /// What is named, be it null.
-fn named<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<Timestamp>>, D::Error> {
-    Option::deserialize(value).map(Some)
+fn named<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Ending>, D::Error> {
+    Option::deserialize(value).map(|at| Some(Ending(at)))
 }
 
 /// Of a form, which knows no PATCH.
@@ -258,7 +261,7 @@ async fn update(
         agent: body.agent,
         on_busy: body.on_busy,
         parameters: body.parameters,
-        expires_at: body.expires_at,
+        expires_at: body.expires_at.map(|Ending(at)| at),
     };
     let changed = app.chats.update(&chat, update).await?;
     changed_reply(&app, form, changed).await
