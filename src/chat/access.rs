@@ -3,13 +3,59 @@
 use entity::chat::Model as Chat;
 use entity::{ChatId, OwnerId};
 
-use super::Chats;
+use super::{Chats, SharedChat};
 use crate::store::StoreError;
 
 /// A chat of the caller's own, as it was when access was proved.
 #[derive(Clone, Debug)]
 pub struct OwnedChat {
     chat: Chat,
+}
+
+/// A chat that the caller may read, whether it is theirs or they have a link to it.
+pub trait ReadableChat {
+    /// The chat as it was when access was proved.
+    fn row(&self) -> &Chat;
+}
+
+impl ReadableChat for OwnedChat {
+    fn row(&self) -> &Chat {
+        &self.chat
+    }
+}
+
+/// Who reads a message: an owner, in all chats of theirs, or whoever has a link, in one chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reader {
+    owner: OwnerId,
+    only: Option<ChatId>,
+}
+
+impl Reader {
+    /// The owner of all that may be read.
+    pub(super) fn owner(self) -> OwnerId {
+        self.owner
+    }
+
+    /// Whether what is in this chat of this owner's may be read.
+    pub(super) fn may_read(self, owner: OwnerId, chat: ChatId) -> bool {
+        owner == self.owner && self.only.is_none_or(|only| only == chat)
+    }
+}
+
+impl From<OwnerId> for Reader {
+    fn from(owner: OwnerId) -> Self {
+        Self { owner, only: None }
+    }
+}
+
+impl From<&SharedChat> for Reader {
+    fn from(chat: &SharedChat) -> Self {
+        Self {
+            owner: chat.row().owner_id,
+            only: Some(chat.id()),
+        }
+    }
 }
 
 impl OwnedChat {

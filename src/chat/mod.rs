@@ -36,6 +36,7 @@ mod retention;
 mod search;
 mod send;
 mod standing;
+mod share;
 mod summary;
 mod sweep;
 mod takeout;
@@ -62,7 +63,7 @@ use crate::provider::Catalogue;
 use crate::store::Store;
 
 pub use about::{About, AboutError, AboutSpent};
-pub use access::{AccessError, OwnedChat};
+pub use access::{AccessError, OwnedChat, ReadableChat, Reader};
 pub use again::{Again, AgainError, Otherwise};
 pub use agents::AgentError;
 pub use allowance::{AllowanceError, Limits};
@@ -86,6 +87,9 @@ pub use search::{FoundChat, SearchError};
 pub use send::{NewMessage, SendError, Sent};
 pub use standing::Member;
 pub use takeout::{Takeout, TakeoutError};
+pub use share::{
+    MadeShare, RevokeShareError, SHARE_PREFIX, ShareError, ShareUntil, SharedChat, SharesError,
+};
 pub use update::{ChatUpdate, UpdateError};
 pub use usage::{UsageError, UsageReport, UsageRow};
 pub use versions::{SelectError, Version, Versions};

@@ -6,7 +6,7 @@ use entity::chat::{Model as Chat, Status as ChatStatus};
 use entity::chat_message::Status;
 
 use super::read::is_written;
-use super::{Chats, MessageRead, OwnedChat};
+use super::{Chats, MessageRead, ReadableChat};
 use crate::model::delta::MAX_DELTA_BYTES;
 use crate::model::hint::Activity;
 use crate::store::{MessagePage, StoreError};
@@ -48,11 +48,11 @@ impl Chats {
     /// If the cursor is not of this chat, or the database fails.
     pub async fn poll_messages(
         &self,
-        chat: &OwnedChat,
+        chat: &impl ReadableChat,
         cursor: Option<MessageId>,
         revision: Option<i64>,
     ) -> Result<MessagesPoll, MessagesError> {
-        let id = chat.id();
+        let id = chat.row().id;
         // The order matters: the chat's row was read first, so that its revision promises no
         // more than what is read after it, and memory is asked before the messages are read.
         let live = self.ledgers.of_chat(id);

@@ -1,12 +1,14 @@
 //! The token poll: the text of one message since a position, and if the client wants it what the
 //! model thought before it, which has positions of its own.
 
+use std::sync::Arc;
+
+use entity::MessageId;
 use entity::chat_message::{Model as Message, Status};
 use entity::token_ledger::Channel;
-use entity::{MessageId, OwnerId};
 
-use super::Chats;
 use super::read::is_written;
+use super::{Chats, Reader};
 use crate::ledger::Live;
 use crate::model::delta::{Delta, Knowledge, MAX_DELTA_BYTES, delta};
 use crate::model::hint::Activity;
@@ -64,14 +66,16 @@ impl Chats {
     /// from memory, and no database is touched.
     ///
     /// # Errors
-    /// If there is no such message of the owner's, or the database fails.
+    /// If there is no such message for the reader, or the database fails.
     pub async fn poll_tokens(
         &self,
-        owner: OwnerId,
+        reader: impl Into<Reader>,
         id: MessageId,
         cursors: Cursors,
     ) -> Result<TokensPoll, TokensError> {
-        let live = self.ledgers.get(id).filter(|live| live.ids.owner == owner);
+        let reader = reader.into();
+        let is_readable = |live: &Arc<Live>| reader.may_read(live.ids.owner, live.ids.chat);
+        let live = self.ledgers.get(id).filter(is_readable);
         let from_memory = |live: &Live| {
             let read = |channel, position, limit| live.read(channel, position, limit);
             pending(id, cursors.read(read))
@@ -84,25 +88,25 @@ impl Chats {
             return Ok(from_memory(live));
         }
         let seen = self.follower.read(id).await?;
-        let seen = seen.filter(|seen| seen.owner == owner);
+        let seen = seen.filter(|seen| reader.may_read(seen.owner, seen.message.chat_id));
         let seen = seen.ok_or(TokensError::NotFound)?;
         let edition = Edition::from_stored(seen.message.edition);
         if !is_written(&seen.message) {
             let row = &seen.message;
             let texts = (row.content.as_str(), row.reasoning.as_str());
-            let read = cursors.read(reader(edition, texts, Knowledge::Whole));
+            let read = cursors.read(deltas(edition, texts, Knowledge::Whole));
             return Ok(stored(row, read));
         }
         if let Some(live) = live.filter(|live| live.ids.edition == edition) {
             return Ok(from_memory(&live));
         }
         let texts = (seen.texts.text.as_str(), seen.texts.reasoning.as_str());
-        let read = cursors.read(reader(edition, texts, Knowledge::Following));
+        let read = cursors.read(deltas(edition, texts, Knowledge::Following));
         Ok(pending(id, read))
     }
 }
 
-fn reader(
+fn deltas(
     edition: Edition,
     (text, reasoning): (&str, &str),
     knowledge: Knowledge,

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
+use entity::MessageId;
 use entity::chat_message::{Model as Message, Status};
 use entity::token_ledger::Channel;
-use entity::{MessageId, OwnerId};
 use serde::{Deserialize, Serialize};
 
-use super::Chats;
+use super::{Chats, Reader};
 use crate::ledger::Live;
 use crate::model::delta::{Delta, MAX_DELTA_BYTES, opening};
 use crate::model::failure::Failure;
@@ -91,16 +91,18 @@ impl Chats {
     /// One message.
     ///
     /// # Errors
-    /// If there is no such message of the owner's, or the database fails.
+    /// If there is no such message for the reader, or the database fails.
     pub async fn message(
         &self,
-        owner: OwnerId,
+        reader: impl Into<Reader>,
         id: MessageId,
     ) -> Result<MessageRead, MessageError> {
         // Memory is asked before the database: an answer that is finished in between is then seen
         // finished, and never as pending without a text.
         let live = self.ledgers.get(id);
-        let row = self.store.message(owner, id).await?;
+        let reader = reader.into();
+        let row = self.store.message(reader.owner(), id).await?;
+        let row = row.filter(|row| reader.may_read(reader.owner(), row.chat_id));
         let row = row.ok_or(MessageError::NotFound)?;
         Ok(self.read_row(row, live.as_slice(), MAX_DELTA_BYTES).await?)
     }

@@ -21,6 +21,7 @@ mod retention;
 mod search;
 mod sessions;
 mod tokens;
+mod shares;
 mod tx;
 mod users;
 mod versions;
