@@ -288,10 +288,11 @@ const say = (text) => {
 const copy = async (button) => {
   const { done, failed: sorry } = byId("announcer").dataset;
   const { copy: path } = button.dataset;
+  const shown = button.parentElement.querySelector("pre, [data-link]");
   try {
     const text = path
       ? (await (await fetch(path, { headers: { accept: "application/json" } })).json()).content
-      : button.parentElement.querySelector("pre").textContent;
+      : shown.value ?? shown.textContent;
     await navigator.clipboard.writeText(text);
     button.classList.add("done");
     setTimeout(() => button.classList.remove("done"), 1_500);
@@ -307,7 +308,7 @@ on("click", (event) => {
   if (button) copy(button);
   if (target.closest("#new-text")) {
     goToEnd();
-    box().focus({ preventScroll: true });
+    box()?.focus({ preventScroll: true });
   }
   const option = target.closest("#commands [role=option]");
   if (option) takeCommand(option);
@@ -317,7 +318,8 @@ on("click", (event) => {
 });
 on("submit", ({ target }) => {
   const fold = target.closest("details");
-  if (!fold) return;
+  // The new link is shown where it was asked for.
+  if (!fold || fold.matches(".share")) return;
   // The focus does not go down with it.
   if (fold.contains(document.activeElement)) fold.querySelector("summary").focus();
   fold.open = false;
@@ -376,5 +378,13 @@ const localTimes = () => {
 };
 on("htmx:after:swap", localTimes);
 
+// ---- A link to a chat is told with the address that the reader knows the server by.
+
+const wholeLinks = () => {
+  for (const field of document.querySelectorAll("[data-link]")) field.value = new URL(field.value, location).href;
+};
+on("htmx:after:swap", wholeLinks);
+
 restoreDraft();
 localTimes();
+wholeLinks();

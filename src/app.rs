@@ -375,6 +375,7 @@ fn front(config: &Config) -> Front {
             .ok()
             .map(|url| url.origin().ascii_serialization()),
         cors: config.cors.origins.0.clone(),
+        public_url: Some(config.public_url.clone()).filter(|url| !url.is_empty()),
     }
 }
 

@@ -9,6 +9,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::extract::{Form, frame_of};
+use super::link;
 use super::peer::ClientAddress;
 use super::problem::Problem;
 use super::rate::{RATE_LIMIT, RATE_LIMIT_POLICY};
@@ -48,7 +49,7 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
     let client = request.extensions().get::<ClientAddress>();
     let is_https = client.is_some_and(|client| client.is_https);
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let path = link::masked(request.uri().path());
     let route = request
         .extensions()
         .get::<MatchedPath>()
@@ -75,6 +76,9 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
             headers.insert(PERMISSIONS_POLICY, NO_PERMISSIONS);
             headers.insert(CROSS_ORIGIN_OPENER_POLICY, SAME_ORIGIN);
             headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        }
+        if link::is_link(&path) {
+            link::keep_to_itself(headers);
         }
         headers.insert(
             header::X_CONTENT_TYPE_OPTIONS,

@@ -5,8 +5,9 @@ use super::problem::{Kind, Problem};
 use crate::chat::{
     AboutError, AccessError, AgainError, AgentError, AllowanceError, CancelError, CreateError,
     DeleteChatError, DeleteMessageError, EditError, ExportError, ForgetError, ListError,
-    MessageError, MessagesError, ModelError, OnceError, ReactError, RestoreError, SearchError,
-    SelectError, SendError, TakeoutError, TokensError, UpdateError, UsageError,
+    MessageError, MessagesError, ModelError, OnceError, ReactError, RestoreError, RevokeShareError,
+    SearchError, SelectError, SendError, ShareError, SharesError, TakeoutError, TokensError,
+    UpdateError, UsageError,
 };
 use crate::identity::{IdentityError, TokenError, UserError};
 use crate::model::allowance::Measure;
@@ -370,6 +371,35 @@ impl From<TokensError> for Problem {
         match error {
             TokensError::NotFound => Self::bare(Kind::MessageNotFound),
             TokensError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ShareError> for Problem {
+    fn from(error: ShareError) -> Self {
+        match error {
+            error @ ShareError::Expiry => Self::new(Kind::InvalidField, error.to_string()),
+            error @ ShareError::TooMany => Self::new(Kind::TooManyShares, error.to_string()),
+            ShareError::ChatGone => Self::bare(Kind::ChatNotFound),
+            ShareError::Random(error) => Self::internal(&error),
+            ShareError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<SharesError> for Problem {
+    fn from(error: SharesError) -> Self {
+        match error {
+            SharesError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RevokeShareError> for Problem {
+    fn from(error: RevokeShareError) -> Self {
+        match error {
+            RevokeShareError::NotFound => Self::bare(Kind::ShareNotFound),
+            RevokeShareError::Store(error) => error.into(),
         }
     }
 }

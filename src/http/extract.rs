@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use axum_extra::extract::CookieJar;
 use entity::llm_request::CacheUse;
-use entity::{ChatId, MessageId, OwnerId};
+use entity::{ChatId, MessageId, OwnerId, ShareId};
 use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -258,6 +258,18 @@ impl<S: Send + Sync> FromRequestParts<S> for MessagePath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         Ok(Self(MessageId(path_uuid(parts, state, "uuid").await?)))
+    }
+}
+
+/// The path's `{uuid}` as the id of a link, whose owner the use case checks.
+#[derive(Clone, Copy, Debug)]
+pub struct SharePath(pub ShareId);
+
+impl<S: Send + Sync> FromRequestParts<S> for SharePath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(ShareId(path_uuid(parts, state, "uuid").await?)))
     }
 }
 

@@ -10,6 +10,7 @@ mod extract;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
 mod identify;
+mod link;
 mod load;
 mod openapi;
 mod origin;
@@ -55,6 +56,8 @@ struct AppState {
     limits: HttpLimits,
     metrics: PrometheusHandle,
     gate: Arc<Gate>,
+    /// The server's own address, where it is known.
+    public_url: Option<Arc<str>>,
 }
 
 /// What a request may cost.
@@ -103,6 +106,7 @@ pub fn router(
         limits,
         metrics,
         gate: Arc::clone(&gate),
+        public_url: front.public_url.as_deref().map(Arc::from),
     };
     let (own_pages, other_sites) = (origin::own_pages(&front), origin::other_sites(&front));
     Router::new()

@@ -43,6 +43,8 @@ pub struct Front {
     pub public_origin: Option<String>,
     /// Other sites whose pages may use the API.
     pub cors: Vec<String>,
+    /// The address that people use, if that is known.
+    pub public_url: Option<String>,
 }
 
 impl Front {

@@ -50,12 +50,14 @@ pub enum Kind {
     Overloaded,
     UserGone,
     ExportRunning,
+    ShareNotFound,
+    TooManyShares,
     Unavailable,
     Internal,
 }
 
 impl Kind {
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::SignInNeeded,
         Self::UserDisabled,
         Self::ScopeNeeded,
@@ -94,6 +96,8 @@ impl Kind {
         Self::Overloaded,
         Self::UserGone,
         Self::ExportRunning,
+        Self::ShareNotFound,
+        Self::TooManyShares,
         Self::Unavailable,
         Self::Internal,
     ];
@@ -346,6 +350,18 @@ impl Kind {
                 "An export of your data is being made",
                 StatusCode::CONFLICT,
                 "Ask again when you have it: there is one at a time.",
+            ),
+            Self::ShareNotFound => (
+                "share-not-found",
+                "There is no such link",
+                StatusCode::NOT_FOUND,
+                "GET /chat/{uuid}/shares lists the ones that there are.",
+            ),
+            Self::TooManyShares => (
+                "too-many-shares",
+                "This chat has too many links",
+                StatusCode::CONFLICT,
+                "Revoke one that is not needed: DELETE /share/{uuid}.",
             ),
             Self::Unavailable => (
                 "unavailable",

@@ -13,7 +13,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::home;
-use crate::chat::{ChatUpdate, ExportFormat, NewChat, NewMessage, Otherwise, OwnedChat};
+use crate::chat::{
+    ChatUpdate, ExportFormat, MessagesPoll, NewChat, NewMessage, Otherwise, OwnedChat, ReadableChat,
+};
 use crate::http::AppState;
 use crate::http::extract::{
     AliasPath, Body, CacheControl, Caller, Form, Params, Posted, parse_uuid,
@@ -110,7 +112,7 @@ pub(super) struct RenameBody {
 pub(super) struct ReadParams {
     /// The last message of the page before.
     #[param(value_type = Option<Uuid>)]
-    after: Option<String>,
+    pub after: Option<String>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -425,6 +427,19 @@ pub(super) async fn main(
     chat: &OwnedChat,
     after: Option<MessageId>,
 ) -> Result<ChatMain, Problem> {
+    let poll = first_pages(app, chat, after).await?;
+    let hint = app.load.poll_after_ms(poll.activity);
+    let token_hint = app.load.poll_after_ms(Activity::Flowing);
+    let (defaults, now) = (app.chats.defaults(), app.chats.now());
+    Ok(ChatMain::new(poll, &defaults, now, (hint, token_hint)))
+}
+
+/// The messages that a page begins with.
+pub(super) async fn first_pages(
+    app: &AppState,
+    chat: &impl ReadableChat,
+    after: Option<MessageId>,
+) -> Result<MessagesPoll, Problem> {
     let mut poll = app.chats.poll_messages(chat, after, None).await?;
     for _ in 1..MAX_PAGES {
         if !poll.has_more {
@@ -436,10 +451,7 @@ pub(super) async fn main(
         poll.has_more = next.has_more;
         poll.activity = next.activity;
     }
-    let hint = app.load.poll_after_ms(poll.activity);
-    let token_hint = app.load.poll_after_ms(Activity::Flowing);
-    let (defaults, now) = (app.chats.defaults(), app.chats.now());
-    Ok(ChatMain::new(poll, &defaults, now, (hint, token_hint)))
+    Ok(poll)
 }
 
 pub(super) fn push_url(response: &mut Response, path: &str) -> Result<(), Problem> {

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::chat::{Again, Cursors, MessageRead, Once, Otherwise, Sent, TokensPoll};
+use crate::chat::{Again, Cursors, MessageRead, Once, Otherwise, Reader, Sent, TokensPoll};
 use crate::http::AppState;
 use crate::http::extract::{
     Body, CacheControl, Caller, Form, MessagePath, NumberPath, Params, PositionPath, Posted,
@@ -22,6 +22,7 @@ use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::chat::SentView;
 use crate::http::view::message::{MessageFragment, MessageView};
+use crate::http::view::place::Place;
 use crate::http::view::poller::keeps_pace;
 use crate::http::view::tokens::{
     PageRead, TokensEndFragment, TokensFragment, TokensRestFragment, TokensView,
@@ -301,6 +302,18 @@ async fn tokens(
     PositionPath(position): PositionPath,
     Params(params): Params<TokensParams>,
 ) -> Result<Response, Problem> {
+    let reader = (owner.into(), Place::Owners);
+    tokens_reply(&app, form, reader, (id, position), params).await
+}
+
+/// What is new of a message's text, for who reads it here.
+pub(super) async fn tokens_reply(
+    app: &AppState,
+    form: Form,
+    (reader, place): (Reader, Place),
+    (id, position): (MessageId, Position),
+    params: TokensParams,
+) -> Result<Response, Problem> {
     let reasoning = params.reasoning.map(|text| parse_position(&text));
     // A page is shown the last block anew, as long as it may change.
     let read = PageRead {
@@ -314,14 +327,14 @@ async fn tokens(
         },
         reasoning: reasoning.transpose()?,
     };
-    let poll = app.chats.poll_tokens(owner, id, cursors).await?;
+    let poll = app.chats.poll_tokens(reader, id, cursors).await?;
     let hint = app.load.poll_after_ms(poll.activity);
     if form == Form::Json {
         return reply::json(StatusCode::OK, &TokensView::new(poll, hint));
     }
     if poll.status != Status::Pending {
-        let message = app.chats.message(owner, id).await?;
-        return end_reply(poll, message, read, hint).await;
+        let message = app.chats.message(reader, id).await?;
+        return end_reply(place, poll, message, (read, hint)).await;
     }
     let reasoning = poll.reasoning.as_ref().zip(cursors.reasoning);
     let is_unchanged = read.has_all_of(&poll.delta)
@@ -330,22 +343,22 @@ async fn tokens(
         return Ok(reply::no_content());
     }
     reply::html_of(StatusCode::OK, move || {
-        TokensFragment::new(poll, read, hint).render()
+        TokensFragment::new(&place, poll, read, hint).render()
     })
     .await
 }
 
 /// The end of an answer for a page that has read it so far: what is missing, or all of it.
 async fn end_reply(
+    place: Place,
     poll: TokensPoll,
     message: MessageRead,
-    read: PageRead,
-    hint: u64,
+    (read, hint): (PageRead, u64),
 ) -> Result<Response, Problem> {
     reply::html_of(StatusCode::OK, move || {
-        match TokensRestFragment::new(&poll, &message, read, hint) {
+        match TokensRestFragment::new(&place, &poll, &message, read, hint) {
             Some(rest) => rest.render(),
-            None => TokensEndFragment::new(message, hint).render(),
+            None => TokensEndFragment::new(&place, message, hint).render(),
         }
     })
     .await

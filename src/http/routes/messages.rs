@@ -3,18 +3,20 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use entity::MessageId;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::chat::OwnedChat;
+use crate::chat::{OwnedChat, ReadableChat};
 use crate::http::AppState;
 use crate::http::extract::{CursorPath, Form, Params};
 use crate::http::openapi;
 use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::messages::{MessagesFragment, MessagesView};
+use crate::http::view::place::Place;
 use crate::http::view::poller::keeps_pace;
 use crate::model::hint::Activity;
 
@@ -46,13 +48,24 @@ async fn poll(
     Params(params): Params<PollParams>,
     chat: OwnedChat,
 ) -> Result<Response, Problem> {
+    messages_reply(&app, form, (&chat, &Place::Owners), cursor, params).await
+}
+
+/// What is new in a chat, for who reads it here.
+pub(super) async fn messages_reply(
+    app: &AppState,
+    form: Form,
+    (chat, place): (&impl ReadableChat, &Place),
+    cursor: Option<MessageId>,
+    params: PollParams,
+) -> Result<Response, Problem> {
     let poll = app
         .chats
-        .poll_messages(&chat, cursor, params.revision)
+        .poll_messages(chat, cursor, params.revision)
         .await?;
     let hint = app.load.poll_after_ms(poll.activity);
     match form {
-        Form::Json => reply::json(StatusCode::OK, &MessagesView::new(poll, hint)),
+        Form::Json => reply::json(StatusCode::OK, &MessagesView::new(place, poll, hint)),
         Form::Fragment | Form::Page => {
             let is_seen = params.revision.is_none_or(|seen| seen == poll.revision);
             let is_unchanged = poll.new.is_empty() && poll.changed.is_empty() && is_seen;
@@ -62,7 +75,7 @@ async fn poll(
             let token_hint = app.load.poll_after_ms(Activity::Flowing);
             reply::html(
                 StatusCode::OK,
-                MessagesFragment::new(poll, hint, token_hint),
+                MessagesFragment::new(place, poll, hint, token_hint),
             )
             .await
         }

@@ -23,6 +23,8 @@ mod reaction;
 mod restore;
 mod search;
 mod sign_in;
+mod share;
+mod shared;
 mod theme;
 mod usage;
 
@@ -44,6 +46,8 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .merge(messages::router())
         .merge(message::router())
         .merge(reaction::router())
+        .merge(share::router())
+        .merge(shared::router())
         .merge(about::router())
         .merge(me::router())
         .merge(models::router())

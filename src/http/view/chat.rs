@@ -11,6 +11,7 @@ use super::assets::{self, Icon};
 use super::frame::{Frame, Theme};
 use super::message::{MessageCard, MessageView};
 use super::messages::messages_poller;
+use super::place::Place;
 use super::poller::Poller;
 use super::words::{self, W};
 use crate::chat::{ChatDefaults, Created, MessageRead, MessagesPoll, Sent};
@@ -144,7 +145,13 @@ impl ChatMain {
     ) -> Self {
         let more = poll.cursor.filter(|_| poll.has_more);
         Self {
-            poller: messages_poller(poll.chat.id, poll.cursor, poll.revision, hint),
+            poller: messages_poller(
+                &Place::Owners,
+                poll.chat.id,
+                poll.cursor,
+                poll.revision,
+                hint,
+            ),
             more: more.map(|cursor| format!("/chat/{}?after={cursor}", poll.chat.id)),
             fresh: MessageId::generate(),
             commands: &COMMANDS,
@@ -154,7 +161,7 @@ impl ChatMain {
             cards: poll
                 .new
                 .into_iter()
-                .map(|read| MessageCard::new(read, token_hint))
+                .map(|read| MessageCard::new(&Place::Owners, read, token_hint))
                 .collect(),
         }
     }
@@ -168,8 +175,7 @@ impl ChatMain {
     /// Whether something is still to come, for which a page without script looks again: also if
     /// the chat went on while it was read, for then the page may have a question without its answer.
     pub fn is_pending(&self) -> bool {
-        let is_open = |card: &MessageCard| card.is_pending() || card.revision > self.chat.revision;
-        self.chat.is_answering() || self.cards.iter().any(is_open)
+        is_open(self.chat.status, self.chat.revision, &self.cards)
     }
 
     #[cfg(any(test, debug_assertions))]
@@ -194,7 +200,7 @@ impl ChatMain {
                 MessageCard::sample(Role::User, MessageStatus::Completed, "Tea?"),
                 MessageCard::sample(Role::Assistant, MessageStatus::Pending, "Yes, "),
             ],
-            poller: messages_poller(uuid, None, 3, 300),
+            poller: messages_poller(&Place::Owners, uuid, None, 3, 300),
             more: Some(format!("/chat/{uuid}?after={uuid}")),
             fresh: MessageId(uuid::Uuid::from_u128(9)),
             commands: &COMMANDS[..2],
@@ -202,6 +208,12 @@ impl ChatMain {
             now: Timestamp(1_795_226_401_000),
         }
     }
+}
+
+/// Whether something is still to come in a chat of which this much is shown.
+pub(super) fn is_open(status: Status, revision: i64, cards: &[MessageCard]) -> bool {
+    let is_open = |card: &MessageCard| card.is_pending() || card.revision > revision;
+    status == Status::WaitingForChatbot || cards.iter().any(is_open)
 }
 
 /// The page of a chat.

@@ -13,6 +13,8 @@ use super::home::HomeMain;
 use super::list::SideList;
 use super::message::{MessageCard, ReasoningView};
 use super::search::{FoundFragment, SearchView};
+use super::share::SharesFragment;
+use super::shared::SharedMain;
 use super::words::W;
 use crate::http::problem::{Kind, Problem};
 use crate::http::view::problem::ProblemFragment;
@@ -58,7 +60,9 @@ impl ComponentsPage {
                 "about an answer",
                 &AboutFragment::new(Timestamp(1_795_226_400_000), Some(AboutView::sample())),
             ),
+            show("links to a chat", &SharesFragment::sample()),
             show("chat", &ChatMain::sample()),
+            show("shared chat", &SharedMain::sample()),
             show("home", &HomeMain::sample()),
         ]);
         Self { frame, shown }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::assets::Icon;
 use super::markdown;
+use super::place::Place;
 use super::poller::Poller;
 use super::reaction::ReactionView;
 use super::tokens::{Grown, tokens_poller};
@@ -71,6 +72,15 @@ pub struct ReasoningView {
 }
 
 impl MessageView {
+    /// As it is told there: what the owner thinks of an answer is nobody else's.
+    pub fn at(place: &Place, read: MessageRead) -> Self {
+        let mut view = Self::new(read);
+        if place.is_read_only() {
+            view.reaction = None;
+        }
+        view
+    }
+
     pub fn new(read: MessageRead) -> Self {
         let row = read.row;
         let reaction = ReactionView::of(&row);
@@ -127,14 +137,16 @@ pub struct MessageCard {
     /// Its foot alone takes the place of the one that is there.
     pub replaces_foot: bool,
     token_hint: u64,
+    place: Place,
 }
 
 impl MessageCard {
     /// `token_hint`: milliseconds between the polls for its tokens.
-    pub fn new(read: MessageRead, token_hint: u64) -> Self {
+    pub fn new(place: &Place, read: MessageRead, token_hint: u64) -> Self {
         Self {
             revision: read.row.revision,
-            message: MessageView::new(read),
+            message: MessageView::at(place, read),
+            place: place.clone(),
             replaces: Replaces::Nothing,
             replaces_foot: false,
             token_hint,
@@ -209,6 +221,7 @@ impl MessageCard {
             let thoughts = self.message.reasoning.as_ref();
             let thoughts = thoughts.map_or(Position::START, |thoughts| thoughts.position);
             tokens_poller(
+                &self.place,
                 uuid,
                 (position, rendered.open_bytes),
                 thoughts,
@@ -219,7 +232,12 @@ impl MessageCard {
 
     /// The address of the message, which its actions' begin with.
     pub fn path(&self) -> String {
-        format!("/chat/message/{}", self.message.uuid)
+        self.place.message(self.message.uuid)
+    }
+
+    /// Whether there is nothing to be done with it.
+    pub fn is_read_only(&self) -> bool {
+        self.place.is_read_only()
     }
 
     /// Whether it answers somebody: a greeting does not.
@@ -341,6 +359,7 @@ impl MessageCard {
     /// The name that the page gives the speaker.
     pub fn speaker(&self) -> &'static str {
         match self.message.role {
+            Role::User if self.is_read_only() => W.user,
             Role::User => W.you,
             Role::Assistant => W.assistant,
             Role::Agent => W.pollen,
@@ -368,8 +387,7 @@ impl MessageCard {
 
     /// The time of day, UTC, for people.
     pub fn time(&self) -> String {
-        let created = self.message.created_at.to_datetime();
-        created.format("%-d %b %Y, %H:%M UTC").to_string()
+        words::moment(self.message.created_at)
     }
 
     #[cfg(any(test, debug_assertions))]
@@ -410,6 +428,15 @@ impl MessageCard {
             replaces: Replaces::Nothing,
             replaces_foot: false,
             token_hint: 300,
+            place: Place::Owners,
+        }
+    }
+
+    #[cfg(any(test, debug_assertions))]
+    pub fn at(self, place: &Place) -> Self {
+        Self {
+            place: place.clone(),
+            ..self
         }
     }
 }
@@ -424,7 +451,7 @@ pub struct MessageFragment {
 impl MessageFragment {
     pub fn new(read: MessageRead, token_hint: u64) -> Self {
         Self {
-            card: MessageCard::new(read, token_hint),
+            card: MessageCard::new(&Place::Owners, read, token_hint),
         }
     }
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::assets::Icon;
 use super::message::{MessageCard, MessageView};
+use super::place::Place;
 use super::poller::Poller;
 use super::words::W;
 use crate::chat::MessagesPoll;
@@ -24,13 +25,13 @@ pub struct MessagesView {
 }
 
 impl MessagesView {
-    pub fn new(poll: MessagesPoll, poll_after_ms: u64) -> Self {
+    pub fn new(place: &Place, poll: MessagesPoll, poll_after_ms: u64) -> Self {
         Self {
             messages: poll
                 .changed
                 .into_iter()
                 .chain(poll.new)
-                .map(MessageView::new)
+                .map(|read| MessageView::at(place, read))
                 .collect(),
             revision: poll.revision,
             has_more: poll.has_more,
@@ -42,14 +43,19 @@ impl MessagesView {
 
 /// The element that polls for messages: where it goes on from.
 pub fn messages_poller(
+    place: &Place,
     chat: ChatId,
     cursor: Option<MessageId>,
     revision: i64,
     after_ms: u64,
 ) -> Poller {
     let cursor = cursor.map(|uuid| format!("/{uuid}")).unwrap_or_default();
-    let url = format!("/chat/{chat}/messages{cursor}?revision={revision}");
-    Poller::new(&url, after_ms)
+    let path = place.chat(chat);
+    let url = format!("{path}/messages{cursor}?revision={revision}");
+    Poller {
+        has_box: !place.is_read_only(),
+        ..Poller::new(&url, after_ms)
+    }
 }
 
 /// What a page shows of the chat itself.
@@ -70,14 +76,14 @@ pub struct MessagesFragment {
 }
 
 impl MessagesFragment {
-    pub fn new(poll: MessagesPoll, hint: u64, token_hint: u64) -> Self {
-        let card = |read| MessageCard::new(read, token_hint);
+    pub fn new(place: &Place, poll: MessagesPoll, hint: u64, token_hint: u64) -> Self {
+        let card = |read| MessageCard::new(place, read, token_hint);
         Self {
             chat: TitleView {
                 title: poll.chat.title.clone(),
             },
             replaces_title: true,
-            poller: messages_poller(poll.chat.id, poll.cursor, poll.revision, hint),
+            poller: messages_poller(place, poll.chat.id, poll.cursor, poll.revision, hint),
             new: poll.new.into_iter().map(card).collect(),
             changed: poll
                 .changed
@@ -102,7 +108,13 @@ mod tests {
                 title: "Tea & so on".to_owned(),
             },
             replaces_title: true,
-            poller: messages_poller(ChatId(uuid::Uuid::from_u128(1)), None, 3, 300),
+            poller: messages_poller(
+                &Place::Owners,
+                ChatId(uuid::Uuid::from_u128(1)),
+                None,
+                3,
+                300,
+            ),
             new: vec![MessageCard::sample(Role::Assistant, Status::Pending, "")],
             changed: vec![
                 MessageCard::sample(Role::User, Status::Completed, "hi").replacing_another(),

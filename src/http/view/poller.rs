@@ -7,6 +7,8 @@ use crate::model::hint::{AT_ONCE_MS, FLOWING_MS};
 pub struct Poller {
     pub url: String,
     pub after_ms: u64,
+    /// There is a message box on the page: after a send it looks at once.
+    pub has_box: bool,
 }
 
 impl Poller {
@@ -16,6 +18,7 @@ impl Poller {
         Self {
             url: format!("{url}&after={pace}"),
             after_ms,
+            has_box: false,
         }
     }
 

@@ -5,6 +5,7 @@ use askama::Template;
 use super::assets::{self, Icon};
 use super::frame::{Frame, Theme};
 use super::words::{self, W};
+use crate::http::link::is_link;
 use crate::http::problem::{Kind, Problem, ProblemBody};
 
 /// A problem where the answer should have been.
@@ -39,6 +40,8 @@ impl<'a> ProblemFragment<'a> {
 pub struct ProblemPage<'a> {
     pub frame: Frame,
     pub status: u16,
+    /// Whoever came by a link is offered nothing else.
+    pub is_link: bool,
     pub problem: ProblemFragment<'a>,
 }
 
@@ -47,6 +50,7 @@ impl<'a> ProblemPage<'a> {
         Self {
             frame,
             status: body.status,
+            is_link: is_link(body.instance),
             problem: ProblemFragment::new(problem, body),
         }
     }

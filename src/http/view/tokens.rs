@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::assets::Icon;
 use super::markdown::{self, Open};
 use super::message::MessageCard;
+use super::place::Place;
 use super::poller::Poller;
 use super::words::W;
 use crate::chat::{MessageRead, TokensPoll};
@@ -39,13 +40,14 @@ pub struct ReasoningDelta {
 /// The element that polls for the tokens of an answer, and for what its model thinks. `read`: where the
 /// text has been read to, and how many of its last bytes are in a block that may still change.
 pub fn tokens_poller(
+    place: &Place,
     uuid: MessageId,
     read: (Position, usize),
     thoughts: Position,
     after_ms: u64,
 ) -> Poller {
     let (position, open) = read;
-    let path = format!("/chat/message/{uuid}/tokens/{position}");
+    let path = format!("{}/tokens/{position}", place.message(uuid));
     Poller::new(
         &format!("{path}?reasoning={thoughts}&open={open}"),
         after_ms,
@@ -150,7 +152,7 @@ pub struct TokensFragment {
 
 impl TokensFragment {
     /// `poll` has been made from [`PageRead::from`].
-    pub fn new(poll: TokensPoll, read: PageRead, hint: u64) -> Self {
+    pub fn new(place: &Place, poll: TokensPoll, read: PageRead, hint: u64) -> Self {
         let uuid = poll.message;
         let thoughts = poll.reasoning.as_ref();
         let thoughts = thoughts.map_or(Position::START, |delta| delta.position);
@@ -178,7 +180,7 @@ impl TokensFragment {
             uuid,
             text,
             reasoning: ReasoningDelta::of(poll.reasoning),
-            poller: tokens_poller(uuid, (position, open), thoughts, hint),
+            poller: tokens_poller(place, uuid, (position, open), thoughts, hint),
         }
     }
 }
@@ -216,6 +218,7 @@ pub enum Rest {
 impl TokensRestFragment {
     /// None if what the page shows is not what the whole text looks like: it is to be replaced.
     pub fn new(
+        place: &Place,
         poll: &TokensPoll,
         message: &MessageRead,
         read: PageRead,
@@ -236,7 +239,7 @@ impl TokensRestFragment {
         } else {
             Rest::Blocks(markdown::to_html(tokens))
         };
-        let mut card = MessageCard::new(message.clone(), hint).replacing_its_foot();
+        let mut card = MessageCard::new(place, message.clone(), hint).replacing_its_foot();
         // The whole of it is there now.
         card.message.truncated = false;
         Some(Self {
@@ -255,9 +258,9 @@ pub struct TokensEndFragment {
 }
 
 impl TokensEndFragment {
-    pub fn new(read: MessageRead, hint: u64) -> Self {
+    pub fn new(place: &Place, read: MessageRead, hint: u64) -> Self {
         Self {
-            card: MessageCard::new(read, hint).replacing(),
+            card: MessageCard::new(place, read, hint).replacing(),
         }
     }
 }
@@ -283,7 +286,8 @@ mod tests {
             status: Status::Pending,
             activity: Activity::Flowing,
         };
-        TokensFragment::new(poll, read, 300).render().unwrap()
+        let fragment = TokensFragment::new(&Place::Owners, poll, read, 300);
+        fragment.render().unwrap()
     }
 
     fn at(offset: usize) -> Position {
@@ -320,7 +324,7 @@ mod tests {
                 status: Status::Pending,
                 activity: Activity::Flowing,
             };
-            let fragment = TokensFragment::new(poll, read, 300);
+            let fragment = TokensFragment::new(&Place::Owners, poll, read, 300);
             open = match &fragment.text {
                 TextChange::More(grown) | TextChange::Whole(grown) => grown.open_bytes,
                 TextChange::Nothing | TextChange::Plain(_) => panic!("it has grown"),

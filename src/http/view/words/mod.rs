@@ -7,6 +7,8 @@ mod en;
 
 use std::fmt::Display;
 
+use entity::Timestamp;
+
 /// The language of the page.
 pub const W: &Words = &en::ENGLISH;
 
@@ -110,6 +112,7 @@ pub struct Words {
     pub messages: &'static str,
     pub more_messages: &'static str,
     pub you: &'static str,
+    pub user: &'static str,
     pub assistant: &'static str,
     pub pollen: &'static str,
     pub system: &'static str,
@@ -168,6 +171,27 @@ pub struct Words {
     pub show_this_version: &'static str,
     pub back_to_chat: &'static str,
 
+    // Links to a chat.
+    pub share: &'static str,
+    pub share_title: &'static str,
+    pub share_hint: &'static str,
+    pub show_links: &'static str,
+    pub make_link: &'static str,
+    pub link_made: &'static str,
+    pub new_link: &'static str,
+    pub link_term: &'static str,
+    pub until_revoked: &'static str,
+    pub for_a_day: &'static str,
+    pub for_a_week: &'static str,
+    pub for_a_month: &'static str,
+    pub link_until: &'static str,
+    pub link_made_at: &'static str,
+    pub link_expired: &'static str,
+    pub link_revoked: &'static str,
+    pub revoke: &'static str,
+    pub revoke_link: &'static str,
+    pub shared_with_you: &'static str,
+
     // The pages of models and of usage, and problems.
     pub choose_model: &'static str,
     pub model_column: &'static str,
@@ -216,6 +240,11 @@ pub fn milliseconds(ms: i64) -> String {
         return format!("{ms} ms");
     }
     format!("{}.{} s", ms / 1_000, ms % 1_000 / 100)
+}
+
+/// A time for people: the script puts it into their own clock's.
+pub fn moment(at: Timestamp) -> String {
+    at.to_datetime().format("%-d %b %Y, %H:%M UTC").to_string()
 }
 
 #[cfg(test)]

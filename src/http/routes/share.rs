@@ -1,0 +1,143 @@
+//! `/chat/{uuid}/shares` and `/share/{uuid}`: the owner makes links to a chat, sees them, and revokes them.
+
+use axum::Router;
+use axum::extract::{Extension, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+use entity::{OwnerId, Timestamp};
+use serde::Deserialize;
+
+use crate::chat::{OwnedChat, ShareUntil};
+use crate::http::AppState;
+use crate::http::extract::{Body, Caller, Form, SharePath};
+use crate::http::peer::ClientAddress;
+use crate::http::problem::{Kind, Problem};
+use crate::http::reply;
+use crate::http::view::frame::Frame;
+use crate::http::view::share::{MadeShareView, SharesFragment, SharesPage, SharesView};
+use crate::store::Actor;
+
+pub(super) fn router() -> Router<AppState> {
+    Router::new()
+        .route("/chat/{uuid}/shares", get(list).post(make))
+        .route("/share/{uuid}", delete(revoke))
+        .route("/share/{uuid}/revoke", post(revoke))
+}
+
+/// At most one of both; with neither, the link works until it is revoked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MakeBody {
+    expires_in_ms: Option<Milliseconds>,
+    expires_at: Option<Timestamp>,
+}
+
+/// A number, or what a form has chosen, which may be nothing.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Milliseconds {
+    Number(i64),
+    Word(String),
+}
+
+impl MakeBody {
+    fn until(self) -> Result<ShareUntil, Problem> {
+        let wrong = |detail: &str| Problem::new(Kind::InvalidField, detail);
+        let term = match self.expires_in_ms {
+            None => None,
+            Some(Milliseconds::Number(ms)) => Some(ms),
+            Some(Milliseconds::Word(word)) if word.is_empty() => None,
+            Some(Milliseconds::Word(word)) => {
+                let ms = word.parse();
+                Some(ms.map_err(|_| wrong("`expires_in_ms` is a number of milliseconds"))?)
+            }
+        };
+        match (term, self.expires_at) {
+            (None, None) => Ok(ShareUntil::Revoked),
+            (Some(ms), None) => Ok(ShareUntil::In(ms)),
+            (None, Some(at)) => Ok(ShareUntil::At(at)),
+            (Some(_), Some(_)) => Err(wrong("`expires_in_ms` and `expires_at` are one too many")),
+        }
+    }
+}
+
+async fn list(
+    State(app): State<AppState>,
+    form: Form,
+    frame: Frame,
+    chat: OwnedChat,
+) -> Result<Response, Problem> {
+    shares_reply(&app, StatusCode::OK, (form, frame), &chat, None).await
+}
+
+/// An idempotency key would store the answer, and the secret with it: here there is none.
+async fn make(
+    State(app): State<AppState>,
+    form: Form,
+    frame: Frame,
+    client: Option<Extension<ClientAddress>>,
+    chat: OwnedChat,
+    Body(body): Body<MakeBody>,
+) -> Result<Response, Problem> {
+    let actor = actor(chat.row().owner_id, client);
+    let made = app.chats.share_chat(&chat, body.until()?, &actor).await?;
+    let made = MadeShareView::new(made, app.public_url.as_deref(), app.chats.now());
+    if form == Form::Json {
+        return reply::json(StatusCode::CREATED, &made);
+    }
+    // No redirect, not even without script: it would lead to a page that does not know the secret.
+    let status = StatusCode::CREATED;
+    shares_reply(&app, status, (form, frame), &chat, Some(made.url)).await
+}
+
+async fn revoke(
+    State(app): State<AppState>,
+    Caller(owner): Caller,
+    form: Form,
+    frame: Frame,
+    client: Option<Extension<ClientAddress>>,
+    SharePath(id): SharePath,
+) -> Result<Response, Problem> {
+    let actor = actor(owner, client);
+    let chat = app.chats.revoke_share(owner, id, &actor).await?;
+    match form {
+        Form::Json => Ok(reply::no_content()),
+        Form::Page => reply::see_other(&format!("/chat/{chat}/shares")),
+        Form::Fragment => {
+            let chat = app.chats.own(owner, chat).await?;
+            shares_reply(&app, StatusCode::OK, (form, frame), &chat, None).await
+        }
+    }
+}
+
+/// The links to the chat; `made`: the address of the one that was made just now.
+async fn shares_reply(
+    app: &AppState,
+    status: StatusCode,
+    (form, frame): (Form, Frame),
+    chat: &OwnedChat,
+    made: Option<String>,
+) -> Result<Response, Problem> {
+    let view = SharesView::new(app.chats.shares(chat).await?, app.chats.now());
+    if form == Form::Json {
+        return reply::json(status, &view);
+    }
+    let shares = SharesFragment::new(chat.row().id, made, view);
+    if form == Form::Fragment {
+        return reply::html_now(status, &shares);
+    }
+    let page = SharesPage {
+        frame,
+        title: chat.row().title.clone(),
+        shares,
+    };
+    reply::html_now(status, &page)
+}
+
+fn actor(owner: OwnerId, client: Option<Extension<ClientAddress>>) -> Actor {
+    Actor {
+        id: Some(owner),
+        address: client.map(|Extension(client)| client.ip.to_string()),
+    }
+}
