@@ -17,5 +17,6 @@ mod on_busy;
 mod reaction;
 mod restore;
 mod search;
+mod share;
 mod title;
 mod usage;

@@ -175,7 +175,7 @@ async fn axe_finds_nothing_on_any_page() {
     let mut judge = Judge::open().await;
     judge.visit(&app, "/").await;
     judge.look("home, empty").await;
-    let (_, answer) = asked(&app, "Tell me of tea").await;
+    let (chat, answer) = asked(&app, "Tell me of tea").await;
     app.read(&answer).await;
     asked(&app, "Fail at it").await;
     let (doomed, _) = asked(&app, "Forget me").await;
@@ -200,6 +200,33 @@ async fn axe_finds_nothing_on_any_page() {
     judge.visit(&app, "/").await;
     judge.browser.type_into("#message", "/").await;
     judge.look("home, commands").await;
+    judge.visit(&app, &chat).await;
+    judge.browser.press(".chat-head .menu > summary").await;
+    judge.browser.press(".share > summary").await;
+    let make = "#shares form[action$='/shares'] button";
+    judge.browser.press(make).await;
+    judge.browser.text_of(".shares").await;
+    judge.look("links in the menu").await;
+    judge.visit(&app, &format!("{chat}/shares")).await;
+    judge
+        .browser
+        .press("#shares form[action$='/revoke'] button")
+        .await;
+    judge.browser.press(make).await;
+    judge.browser.text_of("#share-note p").await;
+    judge.look("links").await;
+    let link = "document.querySelector('[data-link]').value";
+    let link = judge.browser.evaluate(link).await;
+    judge
+        .browser
+        .page
+        .goto(link.as_str().unwrap())
+        .await
+        .unwrap();
+    judge.browser.text_of("#messages").await;
+    judge.look("shared chat").await;
+    judge.browser.visit(&app.base, "/shared/nothing").await;
+    judge.look("no shared chat").await;
     judge.visit(&app, &doomed).await;
     judge
         .browser

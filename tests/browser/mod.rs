@@ -8,6 +8,7 @@ mod list;
 mod manners;
 mod noscript;
 mod screenshots;
+mod share;
 mod weight;
 
 use serde_json::json;

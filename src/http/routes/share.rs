@@ -1,16 +1,18 @@
 //! `/chat/{uuid}/shares` and `/share/{uuid}`: the owner makes links to a chat, sees them, and revokes them.
 
-use axum::Router;
 use axum::extract::{Extension, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{delete, get, post};
 use entity::{OwnerId, Timestamp};
 use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::chat::{OwnedChat, ShareUntil};
 use crate::http::AppState;
 use crate::http::extract::{Body, Caller, Form, SharePath};
+use crate::http::openapi::{Conflict, by_post};
 use crate::http::peer::ClientAddress;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
@@ -18,17 +20,18 @@ use crate::http::view::frame::Frame;
 use crate::http::view::share::{MadeShareView, SharesFragment, SharesPage, SharesView};
 use crate::store::Actor;
 
-pub(super) fn router() -> Router<AppState> {
-    Router::new()
-        .route("/chat/{uuid}/shares", get(list).post(make))
-        .route("/share/{uuid}", delete(revoke))
-        .route("/share/{uuid}/revoke", post(revoke))
+pub(super) fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list, make))
+        .routes(routes!(revoke))
+        .routes(by_post("/share/{uuid}/revoke", revoke, routes!(revoke)))
 }
 
 /// At most one of both; with neither, the link works until it is revoked.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct MakeBody {
+    #[schema(value_type = Option<i64>)]
     expires_in_ms: Option<Milliseconds>,
     expires_at: Option<Timestamp>,
 }
@@ -62,6 +65,10 @@ impl MakeBody {
     }
 }
 
+/// The links to a chat.
+#[utoipa::path(
+    get, path = "/chat/{uuid}/shares", responses((status = OK, body = SharesView))
+)]
 async fn list(
     State(app): State<AppState>,
     form: Form,
@@ -72,6 +79,10 @@ async fn list(
 }
 
 /// An idempotency key would store the answer, and the secret with it: here there is none.
+#[utoipa::path(
+    post, path = "/chat/{uuid}/shares", request_body = MakeBody,
+    responses((status = CREATED, body = MadeShareView), Conflict)
+)]
 async fn make(
     State(app): State<AppState>,
     form: Form,
@@ -91,6 +102,10 @@ async fn make(
     shares_reply(&app, status, (form, frame), &chat, Some(made.url)).await
 }
 
+/// Revokes a link.
+#[utoipa::path(
+    delete, path = "/share/{uuid}", responses((status = NO_CONTENT))
+)]
 async fn revoke(
     State(app): State<AppState>,
     Caller(owner): Caller,

@@ -1,11 +1,11 @@
 //! `/shared/{secret}`: a chat for whoever has a link to it, to read and to poll as its owner does.
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
 use entity::MessageId;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use super::chat::{ReadParams, first_pages};
 use super::message::{TokensParams, tokens_reply};
@@ -14,24 +14,32 @@ use crate::chat::ReadableChat as _;
 use crate::http::AppState;
 use crate::http::extract::{CursorPath, Form, MessagePath, Params, PositionPath, parse_uuid};
 use crate::http::link::Link;
+use crate::http::openapi::at;
 use crate::http::problem::Problem;
 use crate::http::reply;
+use crate::http::view::messages::MessagesView;
+use crate::http::view::tokens::TokensView;
 use crate::http::view::shared::{SharedChatView, SharedMain, SharedPage};
 use crate::model::hint::Activity;
 
 /// The link comes first in each handler: without it nothing else is looked at.
-pub(super) fn router() -> Router<AppState> {
+pub(super) fn router() -> OpenApiRouter<AppState> {
     let tokens_path = "/shared/{secret}/message/{uuid}/tokens";
-    Router::new()
-        .route("/shared/{secret}", get(read))
-        .route("/shared/{secret}/messages", get(messages))
-        .route("/shared/{secret}/messages/", get(messages))
-        .route("/shared/{secret}/messages/{last_uuid}", get(messages))
-        .route(tokens_path, get(tokens))
-        .route(&format!("{tokens_path}/"), get(tokens))
-        .route(&format!("{tokens_path}/{{position}}"), get(tokens))
+    OpenApiRouter::new()
+        .routes(routes!(read))
+        .routes(routes!(messages))
+        .routes(at("/shared/{secret}/messages", routes!(messages)))
+        .routes(at("/shared/{secret}/messages/", routes!(messages)))
+        .routes(routes!(tokens))
+        .routes(at(tokens_path, routes!(tokens)))
+        .routes(at(&format!("{tokens_path}/"), routes!(tokens)))
 }
 
+/// A chat for whoever has a link to it.
+#[utoipa::path(
+    get, path = "/shared/{secret}", params(ReadParams),
+    responses((status = OK, body = SharedChatView))
+)]
 async fn read(
     State(app): State<AppState>,
     link: Link,
@@ -55,6 +63,11 @@ async fn read(
     reply::html(StatusCode::OK, SharedPage { main }).await
 }
 
+/// The messages after a cursor, as its owner polls them.
+#[utoipa::path(
+    get, path = "/shared/{secret}/messages/{last_uuid}", params(PollParams),
+    responses((status = OK, body = MessagesView))
+)]
 async fn messages(
     State(app): State<AppState>,
     Link { chat, place }: Link,
@@ -65,6 +78,11 @@ async fn messages(
     messages_reply(&app, form, (&chat, &place), cursor, params).await
 }
 
+/// The text since a position, as its owner polls it.
+#[utoipa::path(
+    get, path = "/shared/{secret}/message/{uuid}/tokens/{position}", params(TokensParams),
+    responses((status = OK, body = TokensView))
+)]
 async fn tokens(
     State(app): State<AppState>,
     Link { chat, place }: Link,
