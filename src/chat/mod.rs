@@ -35,8 +35,8 @@ mod restore;
 mod retention;
 mod search;
 mod send;
-mod standing;
 mod share;
+mod standing;
 mod summary;
 mod sweep;
 mod takeout;
@@ -85,11 +85,11 @@ pub use rescue::Abandoned;
 pub use restore::RestoreError;
 pub use search::{FoundChat, SearchError};
 pub use send::{NewMessage, SendError, Sent};
-pub use standing::Member;
-pub use takeout::{Takeout, TakeoutError};
 pub use share::{
     MadeShare, RevokeShareError, SHARE_PREFIX, ShareError, ShareUntil, SharedChat, SharesError,
 };
+pub use standing::Member;
+pub use takeout::{Takeout, TakeoutError};
 pub use update::{ChatUpdate, UpdateError};
 pub use usage::{UsageError, UsageReport, UsageRow};
 pub use versions::{SelectError, Version, Versions};

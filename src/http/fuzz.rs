@@ -24,6 +24,7 @@ use super::extract::{
 use super::problem::Problem;
 use super::routes::fuzz as routes;
 use super::view::markdown;
+use super::view::place::Place;
 use super::view::tokens::{PageRead, TokensFragment};
 use super::{dress, encoding, reply};
 use crate::chat::{PageCursor, TokensPoll};
@@ -218,7 +219,7 @@ pub(crate) fn tokens_page(data: &[u8]) {
                 status: Status::Pending,
                 activity: Activity::Flowing,
             };
-            let html = TokensFragment::new(poll, read, FLOWING_MS).render();
+            let html = TokensFragment::new(&Place::Owners, poll, read, FLOWING_MS).render();
             let html = html.unwrap_or_else(|_| MARK.to_owned());
             assert!(!html.contains(MARK), "{html}");
         }

@@ -327,7 +327,7 @@ impl Gateway {
 /// The token of `Authorization: Bearer` (RFC 6750, 2.1).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     scheme
         .eq_ignore_ascii_case("bearer")
         .then_some(token.trim())
@@ -455,6 +455,6 @@ mod tests {
         assert_eq!(with("Bearer abc").as_deref(), Some("abc"));
         assert_eq!(with("bearer  abc ").as_deref(), Some("abc"));
         assert_eq!(with("Basic abc"), None);
-        assert_eq!(with("Bearer"), None);
+        assert_eq!(with("Bearer").as_deref(), Some(""));
     }
 }

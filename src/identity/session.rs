@@ -150,6 +150,7 @@ impl Identity {
             tier: None,
             is_admin: false,
             disabled_at: None,
+            deleted_at: None,
             created_at: mark.created_at,
             seen_at: now,
         };

@@ -263,6 +263,7 @@ fn fresh(known: &Known<'_>, now: Timestamp) -> user::Model {
         tier: known.tier.map(str::to_owned),
         is_admin: known.is_admin.unwrap_or(false),
         disabled_at: None,
+        deleted_at: None,
         created_at: now,
         seen_at: now,
     }

@@ -100,6 +100,7 @@ async fn plant_keys(
         head: "pln_head".into(),
         hash: format!("hash-{}", TokenId::generate()),
         scope: api_token::Scope::Write,
+        made_with: None,
         created_at: Timestamp(1),
         expires_at: Some(expires_at),
         revoked_at: None,

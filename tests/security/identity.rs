@@ -220,7 +220,7 @@ on_both_databases! {
     }
 
     async fn a_user_who_is_disabled_is_out_at_once_on_every_node(kind: Kind) {
-        let app = app_with(kind, &but(&ALL_WAYS, &[("auth.recheck_ms", "200")])).await;
+        let app = app_with(kind, &but(&ALL_WAYS, &[("auth.modes", "token"), ("auth.recheck_ms", "200")])).await;
         let alice = As::bearer(&token(&app, "alice", Scope::Write).await);
         let admin = As::bearer(&token(&app, "root", Scope::Admin).await);
         alice.chat(&app).await;

@@ -86,6 +86,7 @@ pub(super) struct UpdateBody {
     parameters: Option<Parameters>,
     /// Null takes it away.
     #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = Option<Timestamp>)]
     expires_at: Option<Ending>,
 }
 

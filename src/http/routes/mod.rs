@@ -22,9 +22,9 @@ mod problems;
 mod reaction;
 mod restore;
 mod search;
-mod sign_in;
 mod share;
 mod shared;
+mod sign_in;
 mod theme;
 mod usage;
 

@@ -18,8 +18,8 @@ use crate::http::openapi::at;
 use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::messages::MessagesView;
-use crate::http::view::tokens::TokensView;
 use crate::http::view::shared::{SharedChatView, SharedMain, SharedPage};
+use crate::http::view::tokens::TokensView;
 use crate::model::hint::Activity;
 
 /// The link comes first in each handler: without it nothing else is looked at.

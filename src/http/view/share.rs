@@ -5,6 +5,7 @@ use entity::share::Model as Share;
 use entity::{ChatId, ShareId, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::assets::{self, Icon};
 use super::frame::{Frame, Theme};
@@ -15,7 +16,7 @@ use crate::chat::MadeShare;
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// A link without its secret.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ShareView {
     pub uuid: ShareId,
     pub chat_uuid: ChatId,
@@ -64,7 +65,7 @@ impl ShareView {
 }
 
 /// The answer to a link that was made: the only one that has its secret.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct MadeShareView {
     #[serde(flatten)]
     pub share: ShareView,
@@ -92,7 +93,7 @@ fn address(secret: &SecretString, chat: ChatId, public_url: Option<&str>) -> Str
 }
 
 /// All links to a chat that are told of.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SharesView {
     /// Those that work come first.
     pub shares: Vec<ShareView>,

@@ -4,6 +4,7 @@ use askama::Template;
 use entity::chat::{Model as Chat, Status};
 use entity::{ChatId, Timestamp};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::assets::{self, Icon};
 use super::chat::is_open;
@@ -15,7 +16,7 @@ use super::words::W;
 use crate::chat::{ChatDefaults, MessagesPoll};
 
 /// The chat of the polling protocol, without what only its owner has to know.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct SharedChatView {
     pub uuid: ChatId,
     pub title: String,

@@ -165,7 +165,6 @@ pub(super) const ENGLISH: Words = Words {
     link_made_at: "made",
     link_expired: "expired",
     link_revoked: "revoked",
-    revoke: "Revoke",
     revoke_link: "Revoke {}",
     shared_with_you: "This chat was shared with you: you can read it, and follow its answers.",
 

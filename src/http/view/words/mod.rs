@@ -188,7 +188,6 @@ pub struct Words {
     pub link_made_at: &'static str,
     pub link_expired: &'static str,
     pub link_revoked: &'static str,
-    pub revoke: &'static str,
     pub revoke_link: &'static str,
     pub shared_with_you: &'static str,
 
