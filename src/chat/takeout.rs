@@ -70,7 +70,8 @@ struct Begun<'a> {
 impl InHand {
     fn begin(&self, owner: OwnerId) -> Option<Begun<'_>> {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        owners.insert(owner).then_some(Begun {
+        // Not `then_some`: what that makes in vain is dropped here, under the lock that its end takes.
+        owners.insert(owner).then(|| Begun {
             in_hand: self,
             owner,
         })
