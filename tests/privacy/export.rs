@@ -139,6 +139,20 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn of_many_exports_at_once_each_is_made_or_refused(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        plant(&app).await;
+        let ask = async || {
+            let path = format!("{}/me/export", app.base);
+            app.client.get(path).send().await.unwrap().status().as_u16()
+        };
+        let answers = futures::future::join_all((0..16).map(|_| ask())).await;
+        assert!(answers.iter().all(|status| [200, 409].contains(status)), "{answers:?}");
+        assert!(answers.contains(&200), "{answers:?}");
+        assert_eq!(ask().await, 200, "and the next one is made");
+        app.stop().await;
+    }
+
     async fn callers_are_told_who_they_are(kind: Kind) {
         let app = TestApp::start(kind, Upstream::echo().await).await;
         let me = app.get("/me").await.expect(200).json();

@@ -10,7 +10,10 @@ use std::fmt::Write as _;
 
 use entity::{ChatId, MessageId, OwnerId, SessionId, ShareId, Timestamp, TokenId};
 use entity::{api_token, chat, chat_message, session, share, user};
-use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, IntoActiveModel, Statement};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, EntityTrait,
+    IntoActiveModel, QueryFilter, Statement,
+};
 use serde_json::json;
 
 use crate::support::app::eventually;
@@ -172,7 +175,7 @@ async fn plant_user(
     id
 }
 
-/// A chat with one message, last changed at this time.
+/// A chat with one message, last changed at this time. That is said last: from then on it may be erased.
 async fn plant_chat(
     db: &DatabaseConnection,
     owner_id: OwnerId,
@@ -194,7 +197,7 @@ async fn plant_chat(
         next_sequence: 2,
         revision: 1,
         created_at: Timestamp(1),
-        updated_at,
+        updated_at: Timestamp(i64::MAX / 2),
         deleted_at: None,
         expires_at: None,
     };
@@ -228,6 +231,18 @@ async fn plant_chat(
     };
     chat_message::Entity::insert(message.into_active_model())
         .exec_without_returning(db)
+        .await
+        .unwrap();
+    let aged = chat::ActiveModel {
+        id: Set(id),
+        updated_at: Set(updated_at),
+        ..Default::default()
+    };
+    // One that is erased already would not be returned.
+    chat::Entity::update_many()
+        .set(aged)
+        .filter(chat::Column::Id.eq(id))
+        .exec(db)
         .await
         .unwrap();
     id
