@@ -131,8 +131,6 @@ pub struct AuthConfig {
     /// How long a token, a session or a user is believed without another look into the database: so long may it take
     /// on other nodes until one that was ended is.
     pub recheck_ms: u64,
-    /// Whether admins may read the chats of others. Each time is in the audit log.
-    pub admins_read_chats: bool,
     pub jwt: JwtConfig,
     pub proxy: ProxyConfig,
 }

@@ -18,7 +18,7 @@ use crate::http::openapi::{Conflict, by_post};
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 use crate::http::view::account::{
-    AccountPage, MadeTokenView, SessionView, SessionsView, TokenView, TokensView,
+    AccountPage, ApiTokenView, ApiTokensView, MadeApiTokenView, SessionView, SessionsView,
 };
 use crate::http::view::frame::Frame;
 use crate::identity::{self, NewToken, Via};
@@ -95,13 +95,13 @@ async fn page(
     app: &AppState,
     frame: Frame,
     caller: &identity::Caller,
-    made: Option<MadeTokenView>,
+    made: Option<MadeApiTokenView>,
 ) -> Result<AccountPage, Problem> {
     let identity = &app.gate.identity;
     let member = app.chats.member(caller.owner).await?;
     let now = app.chats.now();
     let tokens = identity.tokens(caller.owner).await?;
-    let tokens = tokens.into_iter().map(TokenView::new);
+    let tokens = tokens.into_iter().map(ApiTokenView::new);
     let sessions = identity.sessions(caller.owner).await?;
     let sessions = sessions.into_iter();
     Ok(AccountPage {
@@ -118,18 +118,18 @@ async fn page(
 
 /// The caller's tokens, the newest first.
 #[utoipa::path(
-    get, path = "/tokens", responses((status = OK, body = TokensView))
+    get, path = "/tokens", responses((status = OK, body = ApiTokensView))
 )]
 async fn tokens(State(app): State<AppState>, Caller(owner): Caller) -> Result<Response, Problem> {
     let tokens = app.gate.identity.tokens(owner).await?;
-    let tokens = tokens.into_iter().map(TokenView::new).collect();
-    reply::json(StatusCode::OK, &TokensView { tokens })
+    let tokens = tokens.into_iter().map(ApiTokenView::new).collect();
+    reply::json(StatusCode::OK, &ApiTokensView { tokens })
 }
 
 /// Makes a token. Its secret is shown this once.
 #[utoipa::path(
     post, path = "/tokens", request_body = TokenBody,
-    responses((status = CREATED, body = MadeTokenView), Conflict)
+    responses((status = CREATED, body = MadeApiTokenView), Conflict)
 )]
 async fn make_token(
     State(app): State<AppState>,
@@ -151,8 +151,8 @@ async fn make_token(
     let identity = &app.gate.identity;
     let made = identity.make_token(caller.owner, new, Some(&caller), &actor);
     let made = made.await?;
-    let made = MadeTokenView {
-        token: TokenView::new(made.row),
+    let made = MadeApiTokenView {
+        token: ApiTokenView::new(made.row),
         secret: made.secret,
     };
     match form {

@@ -13,7 +13,7 @@ use crate::identity::Caller;
 
 /// A token, as far as it is known after it was made.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TokenView {
+pub struct ApiTokenView {
     pub uuid: TokenId,
     pub name: String,
     /// Its first characters.
@@ -26,7 +26,7 @@ pub struct TokenView {
     pub used_at: Option<Timestamp>,
 }
 
-impl TokenView {
+impl ApiTokenView {
     pub fn new(row: api_token::Model) -> Self {
         Self {
             uuid: row.id,
@@ -56,15 +56,15 @@ impl TokenView {
 
 /// A token that was made just now: the one time that it is shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct MadeTokenView {
+pub struct MadeApiTokenView {
     #[serde(flatten)]
-    pub token: TokenView,
+    pub token: ApiTokenView,
     pub secret: String,
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TokensView {
-    pub tokens: Vec<TokenView>,
+pub struct ApiTokensView {
+    pub tokens: Vec<ApiTokenView>,
 }
 
 /// A browser's session.
@@ -162,10 +162,10 @@ pub struct AccountPage {
     pub takes_tokens: bool,
     /// Whether there is a session to end.
     pub can_sign_out: bool,
-    pub tokens: Vec<TokenView>,
+    pub tokens: Vec<ApiTokenView>,
     pub sessions: Vec<SessionView>,
     /// A token that was made just now.
-    pub made: Option<MadeTokenView>,
+    pub made: Option<MadeApiTokenView>,
 }
 
 impl AccountPage {
