@@ -4,6 +4,9 @@ use sea_orm::entity::prelude::*;
 
 use crate::{OwnerId, Timestamp};
 
+/// Who vouches for browsers that say nothing of themselves.
+pub const ANONYMOUS: &str = "anonymous";
+
 #[sea_orm::model]
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "user")]

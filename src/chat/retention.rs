@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use entity::chat::Model as Chat;
+use entity::user::ANONYMOUS;
 use entity::{ChatId, OwnerId, Timestamp};
 
 use super::Chats;
@@ -19,8 +20,6 @@ const MAX_BATCHES: usize = 10;
 const MAX_PIECES: usize = 1_000;
 /// How long a token or a link is still told of that opens nothing any more.
 const KEYS_KEPT: Duration = Duration::from_hours(30 * 24);
-/// Who vouches for users that a cookie alone tells apart.
-const ANONYMOUS: &str = "anonymous";
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 impl Chats {

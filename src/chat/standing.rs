@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use entity::OwnerId;
+use entity::user::ANONYMOUS;
 
 use super::allowance::Checked;
 use super::{AllowanceError, Chats};
@@ -39,9 +40,7 @@ impl Chats {
             return Ok(member);
         }
         let user = self.store.user(id).await?;
-        let is_unknown = user
-            .as_ref()
-            .is_none_or(|user| user.issuer == ANONYMOUS_ISSUER);
+        let is_unknown = user.as_ref().is_none_or(|user| user.issuer == ANONYMOUS);
         let own = user.as_ref().and_then(|user| user.tier.as_deref());
         let usual = if is_unknown {
             self.settings.anonymous_tier.as_deref()
@@ -110,6 +109,3 @@ impl Chats {
         .into())
     }
 }
-
-/// Who vouches for browsers that say nothing of themselves.
-const ANONYMOUS_ISSUER: &str = "anonymous";

@@ -92,7 +92,7 @@ impl Chats {
     /// # Errors
     /// If the database fails.
     pub async fn account(&self, owner: OwnerId) -> Result<Option<entity::user::Model>, StoreError> {
-        self.store.account_row(owner).await
+        self.store.user(owner).await
     }
 
     /// All of the user's data, without what would let somebody in. There is one export at a time for each

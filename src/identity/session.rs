@@ -5,9 +5,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use entity::{OwnerId, SessionId, Timestamp, TokenId, session, user};
+use entity::user::{self, ANONYMOUS};
+use entity::{OwnerId, SessionId, Timestamp, TokenId, session};
 
-use super::users::ANONYMOUS;
 use super::{Caller, Identity, IdentityError, Proof, Scope, Via};
 use crate::store::{Actor, Sessions, StoreError};
 

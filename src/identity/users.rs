@@ -1,14 +1,13 @@
 //! Users: found, made when they are first seen, and changed by admins.
 
-use entity::{OwnerId, Timestamp, user};
+use entity::user::{self, ANONYMOUS};
+use entity::{OwnerId, Timestamp};
 
 use super::{Identity, IdentityError};
 use crate::store::{Actor, Sessions, Store, StoreError, UserChange};
 
 /// Who vouches for users of the command line.
 const ISSUER: &str = "pollen";
-/// Who vouches for browsers that say nothing of themselves.
-pub(super) const ANONYMOUS: &str = "anonymous";
 /// Longest name or subject, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 

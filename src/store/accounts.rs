@@ -29,20 +29,12 @@ pub struct Account {
 }
 
 impl Store {
-    /// The user's own row.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn account_row(&self, owner: OwnerId) -> Result<Option<Model>, StoreError> {
-        Ok(Entity::find_by_id(owner).one(self.reader()).await?)
-    }
-
     /// All that is known of the user, if there is one.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn account(&self, owner: OwnerId) -> Result<Option<Account>, StoreError> {
-        let Some(user) = self.account_row(owner).await? else {
+        let Some(user) = self.user(owner).await? else {
             return Ok(None);
         };
         let tokens = api_token::Entity::find()
