@@ -12,7 +12,7 @@ use pollen::model::usage::Usage;
 use redis::AsyncCommands as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::support::Redis;
@@ -80,6 +80,15 @@ async fn recovers(cache: &ResponseCache) -> Duration {
         tokio::time::sleep(PULSE).await;
     }
     begun.elapsed()
+}
+
+/// Keeps an answer, however long it takes on a busy machine until Redis can be reached.
+async fn put_at_last(cache: &ResponseCache) {
+    let begun = Instant::now();
+    while cache.put(&key(), answer("yes"), TTL).await.is_err() {
+        assert!(begun.elapsed() < PATIENCE, "it cannot be reached");
+        tokio::time::sleep(PULSE).await;
+    }
 }
 
 #[tokio::test]
@@ -223,7 +232,7 @@ async fn a_connection_that_is_closed_under_commands_in_flight_is_no_failure() {
 async fn a_redis_that_is_halted_costs_its_timeout_and_then_nothing() {
     let redis = Redis::start().await;
     let cache = Arc::new(open(&redis));
-    cache.put(&key(), answer("yes"), TTL).await.unwrap();
+    put_at_last(&cache).await;
     redis.pause().await;
     let begun = Instant::now();
     let getting: Vec<_> = (0..20)
@@ -264,9 +273,9 @@ async fn a_redis_that_is_halted_costs_its_timeout_and_then_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_leads_nowhere_any_more_is_given_up() {
     let redis = Redis::start().await;
-    let (url, lose) = with_a_first_connection_to_lose(&redis).await;
+    let (url, lose) = with_connections_to_lose(&redis).await;
     let cache = open_with(url, TIMEOUT);
-    cache.put(&key(), answer("yes"), TTL).await.unwrap();
+    put_at_last(&cache).await;
     lose.send(()).unwrap();
     let error = cache.get(&key()).await.unwrap_err();
     assert_eq!(error, CacheError::Timeout(TIMEOUT));
@@ -274,24 +283,22 @@ async fn a_connection_that_leads_nowhere_any_more_is_given_up() {
     assert!(took < RECOVERY, "{took:?}");
 }
 
-/// The URL of a way to Redis. When told so it neither passes on nor closes its first connection, as
-/// a machine in between does that has forgotten it.
-async fn with_a_first_connection_to_lose(redis: &Redis) -> (String, oneshot::Sender<()>) {
+/// The URL of a way to Redis. When told so it neither passes on nor closes the connections that it
+/// has, as a machine in between does that has forgotten them.
+async fn with_connections_to_lose(redis: &Redis) -> (String, watch::Sender<()>) {
     let target = redis.url().replace("redis://", "");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("redis://{}", listener.local_addr().unwrap());
-    let (lose, told) = oneshot::channel::<()>();
-    let mut told = Some(told);
+    let (lose, told) = watch::channel(());
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
             let mut server = TcpStream::connect(&target).await.unwrap();
-            let told = told.take();
+            let mut told = told.clone();
+            told.mark_unchanged();
             tokio::spawn(async move {
                 tokio::select! {
                     _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-                    () = async { told.expect("the first").await.unwrap() }, if told.is_some() => {
-                        std::future::pending::<()>().await;
-                    }
+                    Ok(()) = told.changed() => std::future::pending().await,
                 }
             });
         }
