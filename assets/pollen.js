@@ -369,7 +369,8 @@ on("htmx:after:swap", announce);
 // ---- Times are the reader's: those on the page, and the days of the list.
 
 const YEAR_S = 31_536_000;
-document.cookie = `utc_offset=${-new Date().getTimezoneOffset()}; path=/; max-age=${YEAR_S}; samesite=lax`;
+const [prefix, secure] = location.protocol === "https:" ? ["__Host-", "; secure"] : ["", ""];
+document.cookie = `${prefix}utc_offset=${-new Date().getTimezoneOffset()}; path=/; max-age=${YEAR_S}; samesite=lax${secure}`;
 const localTimes = () => {
   for (const time of document.querySelectorAll("time[datetime]:not([data-local])")) {
     time.dataset.local = "";

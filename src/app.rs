@@ -325,6 +325,7 @@ fn chat_settings(config: &Config) -> ChatSettings {
         agents: config.all_agents.iter().map(agent).collect(),
         tiers: config.tier.iter().map(tier).collect(),
         anonymous_tier: Some(config.auth.anonymous_tier.clone()).filter(|name| !name.is_empty()),
+        admins_read_chats: config.auth.admins_read_chats,
         recheck: Duration::from_millis(config.auth.recheck_ms),
         default_tier: Some(config.default_tier.clone()).filter(|name| !name.is_empty()),
         title_model: Some(config.chat.title_model.clone()).filter(|name| !name.is_empty()),

@@ -6,7 +6,7 @@ use entity::chat::Model as Chat;
 use entity::chat_message::{Model as Message, Role};
 use serde_json::json;
 
-use super::{Chats, OwnedChat};
+use super::{Chats, ReadableChat};
 use crate::store::StoreError;
 
 /// What the file is to be.
@@ -78,10 +78,10 @@ impl Chats {
     /// If the database fails.
     pub async fn export(
         &self,
-        chat: &OwnedChat,
+        chat: &(impl ReadableChat + Sync),
         format: ExportFormat,
     ) -> Result<Export, ExportError> {
-        let messages = self.store.all_messages(chat.id()).await?;
+        let messages = self.store.all_messages(chat.row().id).await?;
         let body = talk(chat.row(), &messages, format);
         Ok(Export { format, body })
     }

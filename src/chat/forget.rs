@@ -46,16 +46,8 @@ impl Chats {
         owner: OwnerId,
         actor: &Actor,
     ) -> Result<Forgotten, ForgetError> {
-        let now = self.clock.now();
-        self.store
-            .tx(|tx| async move {
-                let is_new = tx.condemn_user(owner, now).await?;
-                if is_new.ok_or(ForgetError::NoSuchUser)? {
-                    tx.audit(actor, "user.delete", owner, now).await?;
-                }
-                Ok::<_, ForgetError>(())
-            })
-            .await?;
+        let marked = self.store.condemn(owner, actor, self.clock.now()).await?;
+        marked.ok_or(ForgetError::NoSuchUser)?;
         fault::point("forget.marked");
         Ok(self.finish_forgetting(owner).await?)
     }

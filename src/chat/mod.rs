@@ -20,6 +20,7 @@ mod end;
 mod export;
 mod finish;
 mod forget;
+mod inspect;
 mod list;
 mod models;
 mod once;
@@ -74,6 +75,7 @@ pub use delete::{DeleteChatError, DeleteMessageError};
 pub use edit::EditError;
 pub use export::{Export, ExportError, ExportFormat};
 pub use forget::{ForgetError, Forgotten};
+pub use inspect::{InspectError, InspectedChat};
 pub use list::{ChatList, ListError, ListedChat, PageCursor};
 pub use models::{ModelError, ModelOffer};
 pub use once::{Once, OnceError};
@@ -157,6 +159,8 @@ pub struct ChatSettings {
     pub tiers: Vec<Tier>,
     /// The tier of browsers that nobody knows; none: everybody's.
     pub anonymous_tier: Option<String>,
+    /// Whether administrators may read other people's chats.
+    pub admins_read_chats: bool,
     /// How long a user's rights are believed without another look.
     pub recheck: Duration,
     /// The tier of everybody who has no other one. None: no limits, and all models.

@@ -110,15 +110,23 @@ impl Chats {
     fn tiers_that_end(&self, now: Timestamp) -> Vec<TierChats> {
         let settings = &self.settings;
         let names = || settings.tiers.iter().map(|tier| tier.name.clone());
-        let ending = settings.tiers.iter().filter_map(|tier| {
-            let days = i64::from(tier.retention?);
-            let is_default = settings.default_tier.as_deref() == Some(tier.name.as_str());
-            Some(TierChats {
-                tier: tier.name.clone(),
-                default_among: is_default.then(|| names().collect()),
-                before: now.plus_ms(-days.saturating_mul(DAY_MS)),
-            })
-        });
+        let (anonymous, others) = (self.usual_tier(true), self.usual_tier(false));
+        let ending = settings
+            .tiers
+            .iter()
+            .enumerate()
+            .filter_map(|(place, tier)| {
+                let days = i64::from(tier.retention?);
+                let name = Some(tier.name.as_str());
+                Some(TierChats {
+                    tier: tier.name.clone(),
+                    usual_of_issuer: anonymous == name,
+                    usual_of_others: others == name,
+                    issuer: ANONYMOUS,
+                    unknown_among: (place == 0).then(|| names().collect()),
+                    before: now.plus_ms(-days.saturating_mul(DAY_MS)),
+                })
+            });
         ending.collect()
     }
 

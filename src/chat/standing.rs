@@ -42,13 +42,7 @@ impl Chats {
         let user = self.store.user(id).await?;
         let is_unknown = user.as_ref().is_none_or(|user| user.issuer == ANONYMOUS);
         let own = user.as_ref().and_then(|user| user.tier.as_deref());
-        let usual = if is_unknown {
-            self.settings.anonymous_tier.as_deref()
-        } else {
-            None
-        };
-        let names = [own, usual, self.settings.default_tier.as_deref()];
-        let tier = names.into_iter().flatten().next();
+        let tier = own.or_else(|| self.usual_tier(is_unknown));
         let tier = tier.map(|name| self.tier_called(name));
         let member = Arc::new(Member {
             id,
@@ -57,6 +51,13 @@ impl Chats {
         });
         self.members.insert(id, Arc::clone(&member));
         Ok(member)
+    }
+
+    /// The tier of those who have none of their own.
+    pub(super) fn usual_tier(&self, is_anonymous: bool) -> Option<&str> {
+        let settings = &self.settings;
+        let own = settings.anonymous_tier.as_deref().filter(|_| is_anonymous);
+        own.or(settings.default_tier.as_deref())
     }
 
     /// The names of all tiers, the lowest first.

@@ -55,6 +55,13 @@ pub(super) enum UserCommand {
     Disable { user: String },
     /// Let a user in again
     Enable { user: String },
+    /// Erase a user with all that is theirs, for good
+    Delete {
+        user: String,
+        /// Do it; without this it is only said who would be erased
+        #[arg(long)]
+        yes: bool,
+    },
     /// Set a user's tier; without one, the tier of everybody
     SetTier { user: String, tier: Option<String> },
     /// Make a user an administrator, or no more one
@@ -204,6 +211,7 @@ async fn user_on(config: &Config, access: &Access, command: UserCommand) -> anyh
             };
             (user, change)
         }
+        UserCommand::Delete { user, yes } => return delete_user(config, access, &user, yes).await,
         UserCommand::SetTier { user, tier } => {
             let tier = tier.map(|tier| known_tier(config, tier)).transpose()?;
             let change = UserChange {
@@ -223,6 +231,30 @@ async fn user_on(config: &Config, access: &Access, command: UserCommand) -> anyh
     let user = access.identity.find_user(&name).await?;
     let actor = Actor::default();
     access.identity.change_user(&user, change, &actor).await?;
+    Ok(())
+}
+
+/// The server that runs on the database erases them, or the next one that does.
+async fn delete_user(
+    config: &Config,
+    access: &Access,
+    name: &str,
+    yes: bool,
+) -> anyhow::Result<()> {
+    let user = access.identity.find_user(name).await?;
+    let who = format!("{} ({}, {})", called(&user), user.id, user.issuer);
+    anyhow::ensure!(
+        yes,
+        "this would erase {who} with all chats, for good: add --yes"
+    );
+    let actor = Actor::default();
+    access.identity.condemn_user(&user, &actor).await?;
+    print(&format!(
+        "{who} is locked out. The server erases all that is theirs within {} s, or when it is next started.\n",
+        Duration::from_millis(config.worker.repair_interval_ms)
+            .as_secs()
+            .max(1)
+    ));
     Ok(())
 }
 

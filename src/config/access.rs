@@ -116,6 +116,8 @@ pub struct AuthConfig {
     pub allow_anonymous: bool,
     /// The tier of anonymous users. Empty: `default_tier`.
     pub anonymous_tier: String,
+    /// Whether administrators may read other people's chats; each look is in the audit log.
+    pub admins_read_chats: bool,
     /// Names besides the loopback ones under which local users reach the server, through a proxy of a
     /// notebook host for instance.
     #[schemars(with = "String")]
@@ -301,14 +303,20 @@ fn check_jwt(jwt: &JwtConfig) -> Result<(), Complaint> {
 
 /// What is not a mistake, but should be known.
 pub(super) fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if config.auth.admins_read_chats {
+        warnings.push(
+            "administrators may read all chats (auth.admins_read_chats): tell your users"
+                .to_owned(),
+        );
+    }
     let is_open = config.auth.modes.0.contains(&AuthMode::Anonymous);
     let warning = format!(
         "whoever reaches {} can chat without signing in, at your expense: the tier {:?} limits each browser, not all of them",
         config.listen, config.auth.anonymous_tier
     );
-    let is_reached = !config.listen.ip().is_loopback();
-    (is_open && is_reached)
-        .then_some(warning)
-        .into_iter()
-        .collect()
+    if is_open && !config.listen.ip().is_loopback() {
+        warnings.push(warning);
+    }
+    warnings
 }

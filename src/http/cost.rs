@@ -22,7 +22,13 @@ const TAKES_MESSAGES: [(Method, &str); 4] = [
     (Method::PUT, "/chat/message/{uuid}"),
 ];
 /// Reads that are as much work as a change.
-const DEAR_READS: [&str; 3] = ["/chat/search", "/chat/{uuid}/export", "/me/export"];
+const DEAR_READS: [&str; 5] = [
+    "/chat/search",
+    "/chat/{uuid}/export",
+    "/me/export",
+    "/admin/chat/{uuid}/export",
+    "/admin/user/{uuid}/chats",
+];
 /// What whoever runs the server asks, which is answered whatever else happens.
 const VITAL: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// What is nobody's and costs nothing.

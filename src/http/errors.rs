@@ -4,10 +4,10 @@
 use super::problem::{Kind, Problem};
 use crate::chat::{
     AboutError, AccessError, AgainError, AgentError, AllowanceError, CancelError, CreateError,
-    DeleteChatError, DeleteMessageError, EditError, ExportError, ForgetError, ListError,
-    MessageError, MessagesError, ModelError, OnceError, ReactError, RestoreError, RevokeShareError,
-    SearchError, SelectError, SendError, ShareError, SharesError, TakeoutError, TokensError,
-    UpdateError, UsageError,
+    DeleteChatError, DeleteMessageError, EditError, ExportError, ForgetError, InspectError,
+    ListError, MessageError, MessagesError, ModelError, OnceError, ReactError, RestoreError,
+    RevokeShareError, SearchError, SelectError, SendError, ShareError, SharesError, TakeoutError,
+    TokensError, UpdateError, UsageError,
 };
 use crate::identity::{IdentityError, TokenError, UserError};
 use crate::model::allowance::Measure;
@@ -317,6 +317,18 @@ impl From<DeleteMessageError> for Problem {
             DeleteMessageError::NotFound => Self::bare(Kind::MessageNotFound),
             DeleteMessageError::StillWritten => Self::bare(Kind::StillWritten),
             DeleteMessageError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<InspectError> for Problem {
+    fn from(error: InspectError) -> Self {
+        match error {
+            InspectError::NotHere => Self::bare(Kind::ChatsPrivate),
+            InspectError::NoSuchChat => Self::bare(Kind::ChatNotFound),
+            InspectError::NoSuchUser => Self::bare(Kind::UserNotFound),
+            InspectError::List(error) => error.into(),
+            InspectError::Store(error) => error.into(),
         }
     }
 }

@@ -23,8 +23,8 @@ use super::cost;
 use super::identify::Identified;
 use super::peer::ClientAddress;
 use super::problem::{Kind, Problem};
-use super::view::frame::{Frame, OFFSET_COOKIE, THEME_COOKIE};
-use crate::chat::{Chats, Once, OwnedChat};
+use super::view::frame::{Frame, HOST_PREFIX, OFFSET_COOKIE, THEME_COOKIE};
+use crate::chat::{Chats, InspectedChat, Once, OwnedChat};
 use crate::identity;
 use crate::model::position::{InvalidPosition, Position};
 use crate::store::{Actor, KeyScope};
@@ -150,7 +150,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Frame {
 
 pub(super) fn frame_of(headers: &HeaderMap) -> Frame {
     let jar = CookieJar::from_headers(headers);
-    let value = |name| jar.get(name).map(|cookie| cookie.value().to_owned());
+    // Whichever there is: whether the browser came by HTTPS is not known behind every proxy.
+    let value = |name| {
+        let held = jar.get(&format!("{HOST_PREFIX}{name}"));
+        held.or_else(|| jar.get(name))
+            .map(|cookie| cookie.value().to_owned())
+    };
     Frame::new(
         value(THEME_COOKIE).as_deref(),
         value(OFFSET_COOKIE).as_deref(),
@@ -234,6 +239,18 @@ impl FromRequestParts<AppState> for OwnedChat {
         let uuid = path_uuid(parts, state, "uuid").await?;
         let chats: &Arc<Chats> = &state.chats;
         Ok(chats.own(owner, ChatId(uuid)).await?)
+    }
+}
+
+/// The path's `{uuid}` as somebody's chat that an administrator may look at.
+impl FromRequestParts<AppState> for InspectedChat {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let Admin = Admin::from_request_parts(parts, state).await?;
+        let Acting(actor) = Acting::from_request_parts(parts, state).await?;
+        let uuid = path_uuid(parts, state, "uuid").await?;
+        Ok(state.chats.inspect(ChatId(uuid), &actor).await?)
     }
 }
 

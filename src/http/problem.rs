@@ -16,6 +16,7 @@ pub enum Kind {
     UserDisabled,
     ScopeNeeded,
     AdminNeeded,
+    ChatsPrivate,
     CrossSite,
     WrongHost,
     NoSuchPage,
@@ -57,11 +58,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::SignInNeeded,
         Self::UserDisabled,
         Self::ScopeNeeded,
         Self::AdminNeeded,
+        Self::ChatsPrivate,
         Self::CrossSite,
         Self::WrongHost,
         Self::NoSuchPage,
@@ -146,6 +148,12 @@ impl Kind {
                 "Only administrators may do this",
                 StatusCode::FORBIDDEN,
                 "Come as an administrator, with a token of the scope admin if with one.",
+            ),
+            Self::ChatsPrivate => (
+                "chats-are-private",
+                "Administrators of this server do not read other people's chats",
+                StatusCode::FORBIDDEN,
+                "With auth.admins_read_chats they do, and each look is in the audit log.",
             ),
             Self::CrossSite => (
                 "cross-site-request",

@@ -150,7 +150,7 @@ impl Identity {
     }
 
     /// Forgets what was believed: somebody's rights have changed.
-    fn forget(&self) {
+    pub fn forget(&self) {
         self.known.invalidate_all();
     }
 

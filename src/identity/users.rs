@@ -109,6 +109,23 @@ impl Identity {
         Ok(user)
     }
 
+    /// Marks a user as to be erased, who is let in no more; a server erases them with all that is theirs.
+    ///
+    /// # Errors
+    /// If there is no such user, or it is the local one, who is erased by whoever they are.
+    pub async fn condemn_user(&self, user: &user::Model, actor: &Actor) -> Result<(), UserError> {
+        if user.id == OwnerId::LOCAL {
+            return Err(UserError::Local);
+        }
+        let is_new = self.store.condemn(user.id, actor, self.clock.now()).await?;
+        self.forget();
+        if is_new.is_some() {
+            Ok(())
+        } else {
+            Err(UserError::NotFound(user.id.to_string()))
+        }
+    }
+
     /// A user by their id, or by the one name that some issuer calls them.
     ///
     /// # Errors
@@ -230,6 +247,7 @@ fn actions(change: &UserChange) -> Vec<&'static str> {
 pub async fn find_user(store: &Store, name: &str) -> Result<user::Model, UserError> {
     if let Ok(id) = name.parse::<OwnerId>() {
         let found = store.user(id).await?;
+        let found = found.filter(|user| user.deleted_at.is_none());
         return found.ok_or_else(|| UserError::NotFound(name.to_owned()));
     }
     let mut found = store.users_called(name, ANONYMOUS).await?;

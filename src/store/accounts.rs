@@ -10,7 +10,7 @@ use sea_orm::{
     ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
 };
 
-use super::{Store, StoreError, Tx};
+use super::{Actor, Store, StoreError, Tx};
 
 /// Entries of the record that are handed over, the newest first.
 const LOG_ENTRIES: u64 = 1_000;
@@ -138,6 +138,28 @@ impl Store {
             .await?)
     }
 
+    /// Marks the user as to be erased with all that is theirs, and notes who wants it. They may not come in any
+    /// more, but for the local one, whom nobody could keep out. None: there is no such user; false: it was
+    /// marked.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn condemn(
+        &self,
+        owner: OwnerId,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<Option<bool>, StoreError> {
+        self.tx(|tx| async move {
+            let is_new = tx.condemn_user(owner, now).await?;
+            if is_new == Some(true) {
+                tx.audit(actor, "user.delete", owner, now).await?;
+            }
+            Ok(is_new)
+        })
+        .await
+    }
+
     /// Up to `limit` users that are to be erased with all that is theirs.
     ///
     /// # Errors
@@ -192,12 +214,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Marks the user as to be erased with all that is theirs. They may not come in any more, but for
-    /// the local one, whom nobody could keep out. None: there is no such user; false: it was marked.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn condemn_user(
+    async fn condemn_user(
         &self,
         owner: OwnerId,
         now: Timestamp,

@@ -14,8 +14,13 @@ const BATCH: u64 = 500;
 #[derive(Clone, Debug)]
 pub struct TierChats {
     pub tier: String,
+    /// Whether users without a tier of their own are of this one, as far as this issuer vouches for them.
+    pub usual_of_issuer: bool,
+    /// The same, as far as another one does.
+    pub usual_of_others: bool,
+    pub issuer: &'static str,
     /// The names of all tiers, if users of none of them are of this one.
-    pub default_among: Option<Vec<String>>,
+    pub unknown_among: Option<Vec<String>>,
     /// When they last changed, at the latest.
     pub before: Timestamp,
 }
@@ -63,10 +68,16 @@ impl Store {
         limit: u64,
     ) -> Result<Vec<ChatId>, StoreError> {
         let mut is_of_tier = Condition::any().add(user::Column::Tier.eq(&of.tier));
-        if let Some(tiers) = &of.default_among {
-            is_of_tier = is_of_tier
-                .add(user::Column::Tier.is_null())
-                .add(user::Column::Tier.is_not_in(tiers));
+        if of.usual_of_issuer {
+            let is_theirs = user::Column::Issuer.eq(of.issuer);
+            is_of_tier = is_of_tier.add(user::Column::Tier.is_null().and(is_theirs));
+        }
+        if of.usual_of_others {
+            let is_others = user::Column::Issuer.ne(of.issuer);
+            is_of_tier = is_of_tier.add(user::Column::Tier.is_null().and(is_others));
+        }
+        if let Some(tiers) = &of.unknown_among {
+            is_of_tier = is_of_tier.add(user::Column::Tier.is_not_in(tiers));
         }
         let users = Query::select()
             .column(user::Column::Id)

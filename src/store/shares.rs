@@ -1,8 +1,8 @@
 //! Rows of `share`: links to chats. They are found by the digest of their secret.
 
 use entity::share::{Column, Entity, Model};
-use entity::{ChatId, OwnerId, ShareId, Timestamp, chat};
-use sea_orm::sea_query::{Condition, Expr, Query, SelectStatement};
+use entity::{ChatId, OwnerId, ShareId, Timestamp, chat, user};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{
     ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
 };
@@ -10,7 +10,8 @@ use sea_orm::{
 use super::{Store, StoreError, Tx};
 
 impl Store {
-    /// The chat that the link with this digest leads to at this time, unless the chat was deleted.
+    /// The chat that the link with this digest leads to at this time, unless the chat was deleted or its owner
+    /// may not come in.
     ///
     /// # Errors
     /// If the database fails.
@@ -25,9 +26,19 @@ impl Store {
             .and_where(Column::Hash.eq(hash))
             .cond_where(works_at(now))
             .to_owned();
+        let shut_out = Query::select()
+            .column(user::Column::Id)
+            .from(user::Entity)
+            .and_where(user::Column::DisabledAt.is_not_null())
+            .and_where(
+                Expr::col((user::Entity, user::Column::Id))
+                    .equals((chat::Entity, chat::Column::OwnerId)),
+            )
+            .to_owned();
         Ok(chat::Entity::find()
             .filter(chat::Column::Id.in_subquery(link))
             .filter(chat::Column::DeletedAt.is_null())
+            .filter(Expr::exists(shut_out).not())
             .one(self.reader())
             .await?)
     }

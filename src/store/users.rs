@@ -38,7 +38,7 @@ impl Store {
             .await?)
     }
 
-    /// Those whom some issuer, but `except` this one, calls this.
+    /// Those whom some issuer, but `except` this one, calls this, and who are not to be erased.
     ///
     /// # Errors
     /// If the database fails.
@@ -50,11 +50,12 @@ impl Store {
         Ok(Entity::find()
             .filter(Column::Subject.eq(subject))
             .filter(Column::Issuer.ne(except))
+            .filter(Column::DeletedAt.is_null())
             .all(self.reader())
             .await?)
     }
 
-    /// Up to `limit` users, by their ids, after this one.
+    /// Up to `limit` users that are not to be erased, by their ids, after this one.
     ///
     /// # Errors
     /// If the database fails.
@@ -63,7 +64,7 @@ impl Store {
         after: Option<OwnerId>,
         limit: u64,
     ) -> Result<Vec<Model>, StoreError> {
-        let mut query = Entity::find();
+        let mut query = Entity::find().filter(Column::DeletedAt.is_null());
         if let Some(after) = after {
             query = query.filter(Column::Id.gt(after));
         }
@@ -100,12 +101,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Sets what the change names. Whether there is such a user.
+    /// Sets what the change names. Whether there is such a user, who is not to be erased.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn change_user(&self, id: OwnerId, change: UserChange) -> Result<bool, StoreError> {
-        let mut update = Entity::update_many().filter(Column::Id.eq(id));
+        let mut update = Entity::update_many()
+            .filter(Column::Id.eq(id))
+            .filter(Column::DeletedAt.is_null());
         if change == UserChange::default() {
             let found = Entity::find_by_id(id).one(self.connection()).await?;
             return Ok(found.is_some());

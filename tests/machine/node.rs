@@ -278,6 +278,7 @@ fn settings_of(replaces_broken: bool) -> ChatSettings {
         agents: Vec::new(),
         tiers: Vec::new(),
         anonymous_tier: None,
+        admins_read_chats: false,
         recheck: Duration::ZERO,
         default_tier: None,
         title_model: None,

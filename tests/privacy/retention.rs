@@ -119,6 +119,28 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn browsers_that_nobody_knows_have_a_tier_of_their_own(kind: Kind) {
+        let database = Database::create(kind).await;
+        let path = database.dir().join("pollen.toml");
+        std::fs::write(&path, TIERS.replace("default_tier = \"basic\"", "default_tier = \"pro\"")).unwrap();
+        let app = TestApp::start_with_file_and(database, Upstream::echo().await, &path, &SOON).await;
+        let db = app.database.connect().await;
+        let seen = days_ago(0);
+        let anonymous = plant_user(&db, "anonymous", None, seen).await;
+        let known = plant_user(&db, "pollen", None, seen).await;
+        let old = plant_chat(&db, anonymous, WORD, days_ago(3)).await;
+        let kept = [
+            plant_chat(&db, anonymous, THEIRS, days_ago(1)).await,
+            plant_chat(&db, known, THEIRS, days_ago(3)).await,
+        ];
+        gone(&app.database, &[WORD.to_owned(), old.to_string()]).await;
+        for id in kept {
+            assert!(is_there(&db, id).await);
+        }
+        db.close().await.unwrap();
+        app.stop().await;
+    }
+
     async fn many_chats_go_in_batches(kind: Kind) {
         let mut app = start(kind, Upstream::echo().await).await;
         let db = app.database.connect().await;

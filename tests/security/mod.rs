@@ -1,5 +1,6 @@
 //! Who may do what, and what nobody may do.
 
+mod admin;
 mod callers;
 mod fuzz;
 mod identity;

@@ -11,12 +11,16 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::chat::{ExportParams, export_reply};
+use super::me::{self, ForgetBody};
+use crate::chat::InspectedChat;
 use crate::http::AppState;
 use crate::http::extract::{Acting, Admin, Body, Form, Params, UuidPath, parse_uuid};
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 use crate::http::view::account::{AuditEntryView, AuditView, UserView, UsersPage, UsersView};
 use crate::http::view::frame::Frame;
+use crate::http::view::list::ChatListView;
 use crate::store::UserChange;
 
 /// Users, or entries, of a page.
@@ -25,7 +29,10 @@ const PAGE: u64 = 100;
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(users))
-        .routes(routes!(change))
+        .routes(routes!(change, erase))
+        .routes(routes!(erase_by_form))
+        .routes(routes!(chats))
+        .routes(routes!(export))
         .routes(routes!(audit))
 }
 
@@ -35,6 +42,14 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 struct UsersParams {
     #[param(value_type = Option<uuid::Uuid>)]
     after: Option<String>,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ChatsParams {
+    cursor: Option<String>,
+    limit: Option<u64>,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -139,6 +154,77 @@ async fn change(
         }
         Form::Fragment | Form::Page => reply::see_other("/admin/users"),
     }
+}
+
+/// Erases a user with all of their data.
+#[utoipa::path(
+    delete, path = "/admin/user/{uuid}", responses((status = NO_CONTENT))
+)]
+async fn erase(
+    State(app): State<AppState>,
+    form: Form,
+    _: Admin,
+    Acting(actor): Acting,
+    UuidPath(uuid): UuidPath,
+) -> Result<Response, Problem> {
+    let user = app.gate.identity.find_user(&uuid.to_string()).await?;
+    me::erase(&app, user.id, &actor).await?;
+    match form {
+        Form::Json => Ok(reply::no_content()),
+        Form::Fragment | Form::Page => reply::see_other("/admin/users"),
+    }
+}
+
+/// The same by a form, which says the word.
+#[utoipa::path(
+    post, path = "/admin/user/{uuid}/delete", request_body = ForgetBody,
+    responses((status = NO_CONTENT))
+)]
+async fn erase_by_form(
+    app: State<AppState>,
+    form: Form,
+    admin: Admin,
+    acting: Acting,
+    uuid: UuidPath,
+    Body(ForgetBody { confirm }): Body<ForgetBody>,
+) -> Result<Response, Problem> {
+    me::confirmed(&confirm)?;
+    erase(app, form, admin, acting, uuid).await
+}
+
+/// A user's chats, where `auth.admins_read_chats` lets administrators see them.
+#[utoipa::path(
+    get, path = "/admin/user/{uuid}/chats", params(ChatsParams),
+    responses((status = OK, body = ChatListView))
+)]
+async fn chats(
+    State(app): State<AppState>,
+    _: Admin,
+    Acting(actor): Acting,
+    UuidPath(uuid): UuidPath,
+    Params(params): Params<ChatsParams>,
+) -> Result<Response, Problem> {
+    let after = params.cursor.map(|text| text.parse()).transpose()?;
+    let (owner, limit) = (OwnerId(uuid), params.limit);
+    let list = app.chats.inspect_list(owner, after, limit, &actor).await?;
+    let view = ChatListView::new(list, &app.chats.defaults());
+    reply::json(StatusCode::OK, &view)
+}
+
+/// Somebody's chat as a file, where `auth.admins_read_chats` lets administrators see it.
+#[utoipa::path(
+    get, path = "/admin/chat/{uuid}/export", params(ExportParams),
+    responses((status = OK, content(
+        (String = "text/markdown"),
+        (Object = "application/json"),
+        (String = "text/plain"))))
+)]
+async fn export(
+    State(app): State<AppState>,
+    Params(params): Params<ExportParams>,
+    chat: InspectedChat,
+) -> Result<Response, Problem> {
+    export_reply(&app, &params, &chat).await
 }
 
 /// What was done to rights, the newest first.

@@ -123,6 +123,18 @@ pub(super) struct ExportParams {
     format: Option<String>,
 }
 
+impl ExportParams {
+    fn format(&self) -> Result<ExportFormat, Problem> {
+        let Some(name) = &self.format else {
+            return Ok(ExportFormat::Markdown);
+        };
+        ExportFormat::parse(name).ok_or_else(|| {
+            let detail = "`format` is one of `markdown`, `json` and `text`";
+            Problem::new(Kind::MalformedRequest, detail)
+        })
+    }
+}
+
 /// A POST that says all in its path.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -354,14 +366,17 @@ async fn export(
     Params(params): Params<ExportParams>,
     chat: OwnedChat,
 ) -> Result<Response, Problem> {
-    let format = match params.format.as_deref() {
-        None => ExportFormat::Markdown,
-        Some(name) => ExportFormat::parse(name).ok_or_else(|| {
-            let detail = "`format` is one of `markdown`, `json` and `text`";
-            Problem::new(Kind::MalformedRequest, detail)
-        })?,
-    };
-    let export = app.chats.export(&chat, format).await?;
+    export_reply(&app, &params, &chat).await
+}
+
+/// A chat that may be read, as a file.
+pub(super) async fn export_reply(
+    app: &AppState,
+    params: &ExportParams,
+    chat: &(impl ReadableChat + Sync),
+) -> Result<Response, Problem> {
+    let format = params.format()?;
+    let export = app.chats.export(chat, format).await?;
     let name = format!("chat-{}.{}", chat.row().id, format.ending());
     reply::file(&name, format.media_type(), export.body)
 }

@@ -1,7 +1,6 @@
 //! `GET /me`: who the caller is here. `GET /me/export`: all of their data. `DELETE /me`, and
 //! `POST /me/delete` of a form: erases it, and them.
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
@@ -12,16 +11,15 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::AppState;
-use crate::http::extract::{Body, Caller, Form};
+use crate::http::extract::{Acting, Body, Caller, Form};
 use crate::http::openapi::Conflict;
-use crate::http::peer::ClientAddress;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 use crate::store::Actor;
 
 /// Where HTMX takes the browser.
 const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
-/// What the form's field has to say, so that nobody erases everything by one wrong click.
+/// What the field `confirm` of a form has to say.
 const CONFIRMATION: &str = "delete";
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
@@ -44,10 +42,10 @@ struct MeView {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ForgetBody {
+pub(super) struct ForgetBody {
     #[serde(default)]
     #[schema(required, pattern = "^delete$")]
-    confirm: String,
+    pub confirm: String,
 }
 
 /// Who the caller is here.
@@ -75,9 +73,9 @@ async fn read(State(app): State<AppState>, Caller(owner): Caller) -> Result<Resp
 async fn export(
     State(app): State<AppState>,
     Caller(owner): Caller,
-    Extension(client): Extension<ClientAddress>,
+    Acting(actor): Acting,
 ) -> Result<Response, Problem> {
-    let takeout = app.chats.takeout(owner, &actor(owner, client)).await?;
+    let takeout = app.chats.takeout(owner, &actor).await?;
     let name = format!("pollen-{}.zip", app.chats.now().to_datetime().date_naive());
     reply::big_file(&name, "application/zip", takeout.file, takeout.bytes)
 }
@@ -90,10 +88,9 @@ async fn forget(
     State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
-    Extension(client): Extension<ClientAddress>,
+    Acting(actor): Acting,
 ) -> Result<Response, Problem> {
-    // What is left over for the background can be seen by nobody any more.
-    app.chats.forget_user(owner, &actor(owner, client)).await?;
+    erase(&app, owner, &actor).await?;
     match form {
         Form::Json => Ok(reply::no_content()),
         Form::Page => reply::see_other("/"),
@@ -115,19 +112,26 @@ async fn forget_by_form(
     app: State<AppState>,
     caller: Caller,
     form: Form,
-    client: Extension<ClientAddress>,
+    acting: Acting,
     Body(ForgetBody { confirm }): Body<ForgetBody>,
 ) -> Result<Response, Problem> {
-    if confirm.trim() != CONFIRMATION {
-        let detail = format!("`confirm` has to be the word `{CONFIRMATION}`");
-        return Err(Problem::new(Kind::InvalidField, detail));
-    }
-    forget(app, caller, form, client).await
+    confirmed(&confirm)?;
+    forget(app, caller, form, acting).await
 }
 
-fn actor(owner: OwnerId, client: ClientAddress) -> Actor {
-    Actor {
-        id: Some(owner),
-        address: Some(client.ip.to_string()),
+/// Erases a user with all of their data, and forgets that they were let in.
+pub(super) async fn erase(app: &AppState, user: OwnerId, actor: &Actor) -> Result<(), Problem> {
+    // What is left over for the background can be seen by nobody any more.
+    app.chats.forget_user(user, actor).await?;
+    app.gate.identity.forget();
+    Ok(())
+}
+
+/// Nobody erases everything by one wrong click: the form's field has to say the word.
+pub(super) fn confirmed(word: &str) -> Result<(), Problem> {
+    if word.trim() == CONFIRMATION {
+        return Ok(());
     }
+    let detail = format!("`confirm` has to be the word `{CONFIRMATION}`");
+    Err(Problem::new(Kind::InvalidField, detail))
 }

@@ -1,9 +1,9 @@
 //! `/chat/{uuid}/shares` and `/share/{uuid}`: the owner makes links to a chat, sees them, and revokes them.
 
-use axum::extract::{Extension, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use entity::{OwnerId, Timestamp};
+use entity::Timestamp;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -11,14 +11,12 @@ use utoipa_axum::routes;
 
 use crate::chat::{OwnedChat, ShareUntil};
 use crate::http::AppState;
-use crate::http::extract::{Body, Caller, Form, SharePath};
+use crate::http::extract::{Acting, Body, Caller, Form, SharePath};
 use crate::http::openapi::{Conflict, by_post};
-use crate::http::peer::ClientAddress;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 use crate::http::view::frame::Frame;
 use crate::http::view::share::{MadeShareView, SharesFragment, SharesPage, SharesView};
-use crate::store::Actor;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -87,11 +85,10 @@ async fn make(
     State(app): State<AppState>,
     form: Form,
     frame: Frame,
-    client: Option<Extension<ClientAddress>>,
     chat: OwnedChat,
+    Acting(actor): Acting,
     Body(body): Body<MakeBody>,
 ) -> Result<Response, Problem> {
-    let actor = actor(chat.row().owner_id, client);
     let made = app.chats.share_chat(&chat, body.until()?, &actor).await?;
     let made = MadeShareView::new(made, app.public_url.as_deref(), app.chats.now());
     if form == Form::Json {
@@ -111,10 +108,9 @@ async fn revoke(
     Caller(owner): Caller,
     form: Form,
     frame: Frame,
-    client: Option<Extension<ClientAddress>>,
+    Acting(actor): Acting,
     SharePath(id): SharePath,
 ) -> Result<Response, Problem> {
-    let actor = actor(owner, client);
     let chat = app.chats.revoke_share(owner, id, &actor).await?;
     match form {
         Form::Json => Ok(reply::no_content()),
@@ -148,11 +144,4 @@ async fn shares_reply(
         shares,
     };
     reply::html_now(status, &page)
-}
-
-fn actor(owner: OwnerId, client: Option<Extension<ClientAddress>>) -> Actor {
-    Actor {
-        id: Some(owner),
-        address: client.map(|Extension(client)| client.ip.to_string()),
-    }
 }

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::http::AppState;
-use crate::http::extract::{Body, Form};
+use crate::http::extract::{Body, Client, Form};
 use crate::http::problem::Problem;
 use crate::http::reply;
-use crate::http::view::frame::{Frame, THEME_COOKIE, Theme, ThemeFragment};
+use crate::http::view::frame::{Frame, HOST_PREFIX, THEME_COOKIE, Theme, ThemeFragment};
 
 const A_YEAR_S: u32 = 365 * 24 * 60 * 60;
 
@@ -28,6 +28,7 @@ pub(super) struct ThemeBody {
 async fn choose(
     form: Form,
     frame: Frame,
+    Client(client): Client,
     headers: HeaderMap,
     Body(ThemeBody { theme }): Body<ThemeBody>,
 ) -> Result<Response, Problem> {
@@ -38,8 +39,14 @@ async fn choose(
         Form::Page => reply::see_other(&came_from(&headers))?,
     };
     let name = theme.name();
-    let cookie =
-        format!("{THEME_COOKIE}={name}; Path=/; Max-Age={A_YEAR_S}; SameSite=Lax; HttpOnly");
+    let (prefix, secure) = if client.is_https {
+        (HOST_PREFIX, "; Secure")
+    } else {
+        ("", "")
+    };
+    let cookie = format!(
+        "{prefix}{THEME_COOKIE}={name}; Path=/; Max-Age={A_YEAR_S}; SameSite=Lax; HttpOnly{secure}"
+    );
     let cookie = HeaderValue::from_str(&cookie);
     let cookie = cookie.map_err(|error| Problem::internal(&error))?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);

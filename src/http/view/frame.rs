@@ -12,6 +12,8 @@ use super::words::W;
 pub const THEME_COOKIE: &str = "theme";
 /// The cookie of the script: minutes that the reader's clock is ahead of UTC.
 pub const OFFSET_COOKIE: &str = "utc_offset";
+/// What both begin with where browsers hold them to HTTPS and to this very server.
+pub const HOST_PREFIX: &str = "__Host-";
 /// There are time zones up to 14 hours away.
 const MAX_OFFSET_MIN: i32 = 14 * 60;
 
