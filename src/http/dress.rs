@@ -9,6 +9,7 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use super::extract::{Form, frame_of};
+use super::identify::SignInAt;
 use super::link;
 use super::peer::ClientAddress;
 use super::problem::Problem;
@@ -133,7 +134,12 @@ fn write_out(
                 .insert(header::CONTENT_TYPE, PROBLEM_JSON);
             response
         }),
-        Form::Fragment => reply::html_now(status, &ProblemFragment::new(problem, &body)),
+        Form::Fragment => {
+            let mut fragment = ProblemFragment::new(problem, &body);
+            let sign_in = bare.extensions().get::<SignInAt>();
+            fragment.sign_in = sign_in.map(|SignInAt(url)| url.as_str());
+            reply::html_now(status, &fragment)
+        }
         Form::Page => reply::html_now(status, &ProblemPage::new(problem, &body, frame)),
     };
     let mut written = written.unwrap_or_else(|_| {

@@ -16,6 +16,7 @@ use entity::{ChatId, MessageId, OwnerId, ShareId};
 use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use url::Url;
 use uuid::Uuid;
 
 use super::AppState;
@@ -137,6 +138,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Form {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         Ok(Self::of(&parts.headers))
     }
+}
+
+/// The path of the page that a fragment is for.
+pub(super) fn shown_path(headers: &HeaderMap) -> Option<String> {
+    let url = headers.get("hx-current-url")?.to_str().ok()?;
+    Some(Url::parse(url).ok()?.path().to_owned())
 }
 
 /// How the reader likes to see pages.

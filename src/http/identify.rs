@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::cost;
-use super::extract::Form;
+use super::extract::{Form, shown_path};
 use super::peer::ClientAddress;
 use super::problem::{Kind, Problem};
 use super::rate::RateSubject;
@@ -92,6 +92,10 @@ impl Found {
     }
 }
 
+/// Where somebody can sign in whom a page has to tell that they are not known.
+#[derive(Clone)]
+pub(super) struct SignInAt(pub String);
+
 /// Lets handlers find out who asks, and gives a new browser its cookie.
 pub(super) async fn identify(
     State(gate): State<Arc<Gate>>,
@@ -106,8 +110,13 @@ pub(super) async fn identify(
         found: Arc::default(),
     };
     request.extensions_mut().insert(identified.clone());
-    let goes_to_a_page = request.method().is_safe() && Form::of(request.headers()) == Form::Page;
-    let path = request.uri().path().to_owned();
+    let form = Form::of(request.headers());
+    let goes_to_a_page = request.method().is_safe() && form == Form::Page;
+    let path = if goes_to_a_page {
+        Some(request.uri().path().to_owned())
+    } else {
+        shown_path(request.headers())
+    };
     let mut response = next.run(request).await;
     if let Some(Ok(found)) = identified.found.get()
         && found.is_new
@@ -117,10 +126,13 @@ pub(super) async fn identify(
     }
     let problem = response.extensions().get::<Problem>();
     let is_refused = problem.is_some_and(|problem| problem.kind == Kind::SignInNeeded);
-    if is_refused && goes_to_a_page && gate.takes_sign_ins() {
-        let query = serde_urlencoded::to_string([("next", path)]);
-        let to_sign_in = reply::see_other(&format!("/sign-in?{}", query.unwrap_or_default()));
-        return to_sign_in.unwrap_or(response);
+    if is_refused && form.is_html() && gate.takes_sign_ins() {
+        let query = serde_urlencoded::to_string([("next", path.unwrap_or_default())]);
+        let sign_in = format!("/sign-in?{}", query.unwrap_or_default());
+        if goes_to_a_page {
+            return reply::see_other(&sign_in).unwrap_or(response);
+        }
+        response.extensions_mut().insert(SignInAt(sign_in));
     }
     response
 }

@@ -4,6 +4,7 @@ mod access;
 mod deeds;
 mod growth;
 mod hostile;
+mod identity;
 mod list;
 mod manners;
 mod noscript;

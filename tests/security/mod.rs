@@ -1,7 +1,7 @@
 //! Who may do what, and what nobody may do.
 
 mod admin;
-mod callers;
+pub mod callers;
 mod fuzz;
 mod identity;
 mod schemathesis;

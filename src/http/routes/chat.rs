@@ -7,7 +7,6 @@ use axum::response::Response;
 use entity::chat::{Model as Chat, OnBusy};
 use entity::{ChatId, MessageId, Parameters, Timestamp};
 use serde::{Deserialize, Deserializer};
-use url::Url;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -18,7 +17,7 @@ use crate::chat::{
 };
 use crate::http::AppState;
 use crate::http::extract::{
-    AliasPath, Body, CacheControl, Caller, Form, Params, Posted, parse_uuid,
+    AliasPath, Body, CacheControl, Caller, Form, Params, Posted, parse_uuid, shown_path,
 };
 use crate::http::openapi::{self, Conflict, OnceKey, Refused};
 use crate::http::problem::{Kind, Problem};
@@ -425,10 +424,7 @@ async fn delete(
 
 /// Whether the page that HTMX asks from is the one of this path.
 fn is_at(headers: &HeaderMap, path: &str) -> bool {
-    let url = headers.get("hx-current-url");
-    let url = url.and_then(|value| value.to_str().ok());
-    let url = url.and_then(|text| Url::parse(text).ok());
-    url.is_some_and(|url| url.path() == path)
+    shown_path(headers).is_some_and(|shown| shown == path)
 }
 
 /// The lists of chats on the page look again.

@@ -125,6 +125,11 @@ impl UserView {
             seen_at: row.seen_at,
         }
     }
+
+    /// Whether it is whoever reaches the server, who stays.
+    fn is_local(&self) -> bool {
+        self.uuid == OwnerId::LOCAL
+    }
 }
 
 /// A page of users.
@@ -197,7 +202,8 @@ pub struct UsersPage {
 }
 
 impl UsersPage {
-    fn time(at: Timestamp) -> String {
-        AccountPage::time(at)
+    /// When the user was seen last, who may never have been.
+    fn seen(user: &UserView) -> String {
+        AccountPage::time_or(Some(user.seen_at).filter(|at| at.0 > 0), W.never)
     }
 }

@@ -16,11 +16,14 @@ pub struct ProblemFragment<'a> {
     pub detail: Option<&'a str>,
     pub advice: &'a str,
     pub request_id: Option<&'a str>,
+    /// Where to sign in, if that is what is missing.
+    pub sign_in: Option<&'a str>,
 }
 
 impl<'a> ProblemFragment<'a> {
     pub fn new(problem: &'a Problem, body: &ProblemBody<'a>) -> Self {
         Self {
+            sign_in: None,
             title: problem.kind.title(),
             detail: problem.detail.as_deref(),
             advice: problem.kind.advice(),
