@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use entity::ChatId;
 use moka::Expiry;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
@@ -71,6 +72,16 @@ impl Memory {
         // Otherwise some dozens of answers beyond the limit would wait for it.
         self.kept.run_pending_tasks();
     }
+
+    /// Looks at all there are: chats go rarely.
+    pub fn forget(&self, chat: ChatId) {
+        for (key, kept) in &self.kept {
+            if kept.answer.chat == Some(chat) {
+                self.kept.invalidate(&*key);
+            }
+        }
+        self.kept.run_pending_tasks();
+    }
 }
 
 #[cfg(test)]
@@ -84,6 +95,7 @@ mod tests {
 
     fn answer(text: String) -> CachedAnswer {
         CachedAnswer {
+            chat: None,
             text,
             reasoning: String::new(),
             finish_reason: String::new(),
@@ -99,6 +111,25 @@ mod tests {
             }
         };
         tokio::time::timeout(20 * SOON, wait).await.is_ok()
+    }
+
+    #[test]
+    fn the_answers_of_a_chat_go_with_it() {
+        let memory = Memory::new(1 << 20);
+        let (chat, other) = (ChatId::generate(), ChatId::generate());
+        for (number, chat) in [Some(chat), Some(chat), Some(other), None]
+            .into_iter()
+            .enumerate()
+        {
+            let answer = CachedAnswer {
+                chat,
+                ..answer("a".to_owned())
+            };
+            memory.put(&CacheKey::of(&number), answer, HOUR);
+        }
+        memory.forget(chat);
+        let left = (0..4).filter(|number| memory.get(&CacheKey::of(number)).is_some());
+        assert_eq!(left.collect::<Vec<_>>(), [2, 3]);
     }
 
     #[tokio::test]

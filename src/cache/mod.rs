@@ -16,6 +16,7 @@ mod shared;
 use std::sync::Arc;
 use std::time::Duration;
 
+use entity::ChatId;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,9 @@ pub struct CacheSettings {
 /// An answer that was given to its end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CachedAnswer {
+    /// In which chat it was given: it goes with that one. Kept beside the answer, and not read back.
+    #[serde(skip)]
+    pub chat: Option<ChatId>,
     pub text: String,
     pub reasoning: String,
     pub finish_reason: String,
@@ -125,6 +129,20 @@ impl ResponseCache {
         }
     }
 
+    /// Forgets the answers that were given in a chat. In memory mode other nodes keep theirs for their time.
+    ///
+    /// # Errors
+    /// If Redis does not do it.
+    pub async fn forget(&self, chat: ChatId) -> Result<(), CacheError> {
+        match &self.place {
+            Place::Memory(memory) => {
+                memory.forget(chat);
+                Ok(())
+            }
+            Place::Redis(shared) => shared.forget(chat).await,
+        }
+    }
+
     /// Asks to be the one node that has the model answer, for `hold` at first. In memory mode it
     /// always is: nobody but this node's own [`Flights`] could come in between.
     ///
@@ -185,6 +203,7 @@ mod tests {
 
     fn answer(text: impl Into<String>) -> CachedAnswer {
         CachedAnswer {
+            chat: None,
             text: text.into(),
             reasoning: String::new(),
             finish_reason: "stop".to_owned(),

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use entity::ChatId;
 use redis::{Cmd, cmd};
 use tokio::time::Instant;
 
@@ -14,6 +15,8 @@ use super::{CacheError, CacheKey, CachedAnswer};
 
 /// What all keys begin with. The number changes with [`CachedAnswer`].
 const PREFIX: &str = "pollen:answer:1:";
+/// What the names of the chats' lists of their answers begin with.
+const LISTS: &str = "pollen:answers:1:";
 /// How often a node looks for the answer that another one leads.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -28,6 +31,14 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])";
 const RELEASE: &str = "\
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])";
+/// The list of a chat's answers lasts as long as the last of them.
+const PUT: &str = "\
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('SADD', KEYS[2], KEYS[1])
+if redis.call('PTTL', KEYS[2]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[2], ARGV[2]) end";
+const FORGET: &str = "\
+for _, key in ipairs(redis.call('SMEMBERS', KEYS[1])) do redis.call('DEL', key) end
+redis.call('DEL', KEYS[1])";
 
 pub(super) struct Shared {
     line: Arc<Line>,
@@ -57,9 +68,20 @@ impl Shared {
         ttl: Duration,
     ) -> Result<(), CacheError> {
         let json = serde_json::to_vec(answer).map_err(|_| CacheError::Unreadable)?;
-        let mut put = cmd("SET");
-        put.arg(name(key)).arg(json).arg("PX").arg(millis(ttl));
-        self.line.ask(&put).await
+        let Some(chat) = answer.chat else {
+            let mut put = cmd("SET");
+            put.arg(name(key)).arg(json).arg("PX").arg(millis(ttl));
+            return self.line.ask(&put).await;
+        };
+        let mut put = cmd("EVAL");
+        put.arg(PUT).arg(2).arg(name(key)).arg(list_name(chat));
+        self.line.ask(put.arg(json).arg(millis(ttl))).await
+    }
+
+    pub async fn forget(&self, chat: ChatId) -> Result<(), CacheError> {
+        let mut forget = cmd("EVAL");
+        forget.arg(FORGET).arg(1).arg(list_name(chat));
+        self.line.ask(&forget).await
     }
 
     pub async fn wait(
@@ -116,6 +138,10 @@ impl Shared {
 
 fn name(key: &CacheKey) -> String {
     format!("{PREFIX}{}", key.as_str())
+}
+
+fn list_name(chat: ChatId) -> String {
+    format!("{LISTS}{chat}")
 }
 
 fn lead_name(key: &CacheKey) -> String {

@@ -68,6 +68,7 @@ impl Chats {
                     for cut in cuts {
                         cut.done(self);
                     }
+                    self.forget_answers(chat.id).await;
                     return Ok(());
                 }
             }
@@ -143,6 +144,7 @@ impl Chats {
                     if let Some(cut) = cut {
                         cut.done(self);
                     }
+                    self.forget_answers(message.chat_id).await;
                     self.announce();
                     return Ok(());
                 }

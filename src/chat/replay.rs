@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use entity::ChatId;
 use entity::llm_attempt::CacheLookup;
 use entity::llm_request::CacheUse;
 use entity::token_ledger::Channel;
@@ -129,6 +130,13 @@ impl Chats {
         }
     }
 
+    /// What was said in a chat that goes is not said again to others.
+    pub(super) async fn forget_answers(&self, chat: ChatId) {
+        if let Err(error) = self.cache.forget(chat).await {
+            tracing::warn!(%error, %chat, "the answers of a deleted chat stay in the response cache for their time");
+        }
+    }
+
     async fn cached(&self, key: &CacheKey) -> Option<Arc<CachedAnswer>> {
         let found = self.cache.get(key).await;
         found.unwrap_or_else(|error| {
@@ -226,6 +234,7 @@ impl Chats {
             ..sealed.usage
         };
         let answer = CachedAnswer {
+            chat: Some(claimed.request.chat_id),
             text: sealed.text,
             reasoning: sealed.reasoning,
             finish_reason: reason.to_owned(),

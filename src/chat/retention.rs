@@ -170,6 +170,7 @@ impl Chats {
             .await?;
         if erased != Erased::Nothing {
             self.sweeper.call();
+            self.forget_answers(id).await;
         }
         Ok(erased)
     }

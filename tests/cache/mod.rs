@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use entity::ChatId;
 use futures::future::join_all;
 use pollen::cache::{
     CacheError, CacheKey, CacheSettings, CachedAnswer, Lead, LeadGuard, ResponseCache,
@@ -53,6 +54,7 @@ fn key() -> CacheKey {
 
 fn answer(text: &str) -> CachedAnswer {
     CachedAnswer {
+        chat: None,
         text: text.to_owned(),
         reasoning: "because \"so\" \u{1F41D}".to_owned(),
         finish_reason: "stop".to_owned(),
@@ -102,6 +104,31 @@ async fn what_one_node_puts_another_gets() {
     let other = CacheKey::of(&"another question");
     assert_eq!(there.get(&other).await.unwrap(), None);
     assert_eq!(there.faults(), 0);
+}
+
+#[tokio::test]
+async fn the_answers_of_a_chat_go_with_it() {
+    let redis = Redis::start().await;
+    let (here, there) = (open_patiently(&redis), open_patiently(&redis));
+    let (chat, other) = (ChatId::generate(), ChatId::generate());
+    let keys: Vec<CacheKey> = (0..3).map(|number| CacheKey::of(&number)).collect();
+    for (key, chat) in keys.iter().zip([chat, chat, other]) {
+        let answer = CachedAnswer {
+            chat: Some(chat),
+            ..answer("yes")
+        };
+        here.put(key, answer, TTL).await.unwrap();
+    }
+    let mut connection = redis.connect().await;
+    let list = format!("pollen:answers:1:{chat}");
+    let left: i64 = connection.pttl(&list).await.unwrap();
+    assert!((1..=60_000).contains(&left), "{left}");
+    there.forget(chat).await.unwrap();
+    there.forget(ChatId::generate()).await.unwrap();
+    assert_eq!(here.get(&keys[0]).await.unwrap(), None);
+    assert_eq!(here.get(&keys[1]).await.unwrap(), None);
+    assert!(here.get(&keys[2]).await.unwrap().is_some());
+    assert!(!connection.exists::<_, bool>(&list).await.unwrap());
 }
 
 #[tokio::test]

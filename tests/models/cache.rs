@@ -62,6 +62,24 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn what_was_said_in_a_chat_that_is_deleted_is_said_to_nobody_else(kind: Kind) {
+        let app = start(kind, Upstream::echo().await, "").await;
+        let (chat, ..) = app.ask("one").await;
+        app.delete(&format!("/chat/{chat}")).await.expect(204);
+        let (chat, answer, reader) = app.ask("one").await;
+        assert_eq!(reader.text, "You said: one");
+        assert_eq!(app.message(&answer).await["cached"], false);
+        app.delete(&format!("/chat/message/{answer}")).await.expect(204);
+        let (other, ..) = app.ask("one").await;
+        assert_eq!(app.upstream.received().len(), 3);
+        // Nobody else's deletion makes a difference.
+        app.delete(&format!("/chat/{chat}")).await.expect(204);
+        app.ask("one").await;
+        assert_eq!(app.upstream.received().len(), 3);
+        app.get(&format!("/chat/{other}")).await.expect(200);
+        app.stop().await;
+    }
+
     async fn without_a_word_in_the_file_there_is_no_cache(kind: Kind) {
         let app = TestApp::start(kind, Upstream::echo().await).await;
         app.ask("one").await;
