@@ -12,7 +12,7 @@ use sea_orm::{
 };
 
 use super::error::StoreError;
-use super::lock::FileLock;
+use super::lock::{self, FileLock};
 use super::{StoreSettings, run_migrations};
 use crate::model::search::SearchWords;
 
@@ -62,7 +62,14 @@ impl Dialect {
     /// requests for abandoned.
     pub fn lock(self, url: &str) -> Result<Option<FileLock>, StoreError> {
         match self {
-            Self::Sqlite => FileLock::take(&sqlite_file(url)).map(Some),
+            Self::Sqlite => {
+                let file = sqlite_file(url);
+                let lock = FileLock::take(&file)?;
+                if let Err(error) = lock::make_private(&file) {
+                    tracing::debug!(%error, "the database's file could not be made beforehand");
+                }
+                Ok(Some(lock))
+            }
             Self::Postgres => Ok(None),
         }
     }

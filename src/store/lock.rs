@@ -1,6 +1,8 @@
 //! One process per SQLite file, held by a lock of the operating system, which ends with the process.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
 
 use super::error::StoreError;
 
@@ -18,6 +20,20 @@ impl Drop for FileLock {
         if let Err(error) = self.file.unlock() {
             tracing::warn!(%error, "the lock on the database's file could not be let go");
         }
+    }
+}
+
+/// Makes the database's file where there is none, for its owner alone: it holds what people say. SQLite gives the files
+/// beside it the same rights. What cannot be made here SQLite will say itself.
+pub(super) fn make_private(database: &str) -> std::io::Result<()> {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(database);
+    match made {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -400,6 +400,26 @@ async fn cookies_are_held_to_https_where_there_is_https() {
             .header("strict-transport-security")
             .starts_with("max-age=")
     );
+    let dark = json!({"theme": "dark"});
+    let colours = As::nobody().post(&app, "/theme", &dark).await.expect(204);
+    let set = colours.header("set-cookie");
+    assert!(
+        set.starts_with("__Host-theme=dark;") && set.contains("; Secure"),
+        "{set}"
+    );
+    let dark = As(vec![
+        ("cookie".to_owned(), "__Host-theme=dark".to_owned()),
+        ("accept".to_owned(), "text/html".to_owned()),
+    ]);
+    let page = dark.get(&app, "/").await.expect(200).text;
+    let button = page.split("id=\"theme-dark\"").nth(1).unwrap();
+    assert!(
+        button
+            .split('>')
+            .next()
+            .unwrap()
+            .contains("aria-pressed=\"true\"")
+    );
     app.stop().await;
 
     // The proxy in front says it.

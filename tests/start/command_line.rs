@@ -1,5 +1,7 @@
 //! The binary as a newcomer starts it, in an empty directory.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use serde_json::json;
 
 use crate::support::process::{Server, run};
@@ -30,6 +32,12 @@ async fn an_empty_directory_is_enough() {
         [2, 2],
         "the file says that it is in WAL mode"
     );
+    for file in ["pollen.db", "pollen.db-wal", "pollen.db-shm"] {
+        let rights = std::fs::metadata(dir.path().join(file))
+            .unwrap()
+            .permissions();
+        assert_eq!(rights.mode() & 0o777, 0o600, "{file} is its owner's alone");
+    }
     let client = Remote::of(&server.base);
     let created = client.create("What are you?").await;
     let answer = client.answer(&created).await;
