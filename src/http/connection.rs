@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response, Version};
+use axum::http::{HeaderValue, Request, Response, Version, header};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -114,11 +114,19 @@ fn counted(
         request.extensions_mut().insert(peer);
         let is_http2 = request.version() == Version::HTTP_2;
         pulse.is_http2.store(is_http2, Ordering::Relaxed);
+        // If it told its length in another way besides, hyper has kept it from us: whoever is in front may take
+        // something else for the next request than we do (RFC 9112, 6.1).
+        let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
         let asked = Asked::new(&pulse);
         let answer = router.call(request);
         async move {
             let _asked = asked;
-            answer.await
+            let mut answer = answer.await?;
+            if is_last {
+                let headers = answer.headers_mut();
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer)
         }
     })
 }

@@ -65,6 +65,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Who {
     }
 }
 
+/// Somebody who has been let in, whatever their rights: who may only read may go, too.
+#[derive(Clone, Debug)]
+pub struct Known(pub Arc<identity::Caller>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Known {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let identified = parts.extensions.get::<Identified>();
+        let identified = identified.ok_or_else(|| Problem::bare(Kind::SignInNeeded))?;
+        Ok(Self(identified.known(parts).await?))
+    }
+}
+
 /// Proof that an administrator asks.
 #[derive(Clone, Copy, Debug)]
 pub struct Admin;

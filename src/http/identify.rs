@@ -197,15 +197,22 @@ impl Identified {
     /// # Errors
     /// As [`Self::found`], or if their rights do not reach.
     pub async fn allowed(&self, parts: &Parts) -> Result<Arc<Caller>, Problem> {
+        let caller = self.known(parts).await?;
+        if !parts.method.is_safe() && caller.scope < crate::identity::Scope::Write {
+            return Err(Problem::bare(Kind::ScopeNeeded));
+        }
+        Ok(caller)
+    }
+
+    /// Who asks, whatever their rights.
+    ///
+    /// # Errors
+    /// As [`Self::found`].
+    pub async fn known(&self, parts: &Parts) -> Result<Arc<Caller>, Problem> {
         let found = self.found(&parts.headers, &parts.uri).await?;
-        if !parts.method.is_safe() {
-            if found.caller.scope < crate::identity::Scope::Write {
-                return Err(Problem::bare(Kind::ScopeNeeded));
-            }
-            if let Some(mark) = found.unwritten {
-                let identity = &self.gate.identity;
-                identity.write_down(mark, browser(&parts.headers)).await?;
-            }
+        if let Some(mark) = found.unwritten.filter(|_| !parts.method.is_safe()) {
+            let identity = &self.gate.identity;
+            identity.write_down(mark, browser(&parts.headers)).await?;
         }
         Ok(found.caller)
     }

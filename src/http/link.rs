@@ -8,6 +8,7 @@ use super::AppState;
 use super::problem::{Kind, Problem};
 use super::view::place::Place;
 use crate::chat::{SHARE_PREFIX, SharedChat};
+use crate::identity::TOKEN_PREFIX;
 
 /// What the path of everything that a link opens begins with.
 const LINKS: &str = "/shared/";
@@ -38,12 +39,15 @@ impl FromRequestParts<AppState> for Link {
     }
 }
 
-/// The path as it may be told to a log and to a client: without a link's secret, wherever it stands.
+/// The path as it may be told to a log and to a client: without a link's secret, or a token, wherever it stands.
 pub(super) fn masked(path: &str) -> String {
     let mut last = "";
     let mut parts = Vec::new();
     for part in path.split('/') {
-        let is_secret = last == "shared" || part.contains(SHARE_PREFIX);
+        let is_secret = last == "shared"
+            || [SHARE_PREFIX, TOKEN_PREFIX]
+                .iter()
+                .any(|known| part.contains(known));
         parts.push(if is_secret && !part.is_empty() {
             MASK
         } else {
@@ -82,6 +86,7 @@ mod tests {
             ("//shared/pls_0a", "//shared/***"),
             ("/Shared/pls_0a/message", "/Shared/***/message"),
             ("/chat/x,pls_0a", "/chat/***"),
+            ("/token/pln_0a", "/token/***"),
             ("/chat/x/shares", "/chat/x/shares"),
         ] {
             assert_eq!(masked(path), told, "{path}");

@@ -41,7 +41,7 @@ use crate::limit::Limits;
 
 pub use axum_extra::extract::cookie::Key;
 pub use identify::{Gate, Gateway};
-pub use openapi::surface;
+pub use openapi::{UNDOCUMENTED, surface};
 pub use peer::Front;
 pub use serve::{ServeSettings, serve};
 

@@ -118,6 +118,16 @@ impl Identity {
         } else {
             Via::SignedIn
         };
+        // A way in that was closed is closed also for those who came in by it.
+        let modes = self.settings.modes;
+        let is_open = match (via, row.token_id) {
+            (Via::Anonymous, _) => modes.anonymous,
+            (_, Some(_)) => modes.token,
+            (_, None) => modes.jwt,
+        };
+        if !is_open {
+            return Err(IdentityError::Refused("your session has ended"));
+        }
         let mut caller = Caller::of(user, via);
         if let Some(token) = row.token_id {
             let tokens = self.store.tokens_of(user.id).await?;

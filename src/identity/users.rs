@@ -38,7 +38,7 @@ pub enum UserError {
 impl Identity {
     /// The user whom an issuer knows, as the issuer now says that they are: made when they are first seen.
     pub(super) async fn known_user(&self, known: Known<'_>) -> Result<user::Model, IdentityError> {
-        if !is_name(known.subject) {
+        if !is_name(known.subject) || !is_name(known.issuer) {
             return Err(IdentityError::Refused(
                 "the user's name is empty, too long or not one",
             ));
@@ -81,7 +81,7 @@ impl Identity {
             .filter(|name| is_name(name) && *name != user.name);
         let tier = known
             .tier
-            .filter(|tier| user.tier.as_deref() != Some(*tier));
+            .filter(|tier| is_name(tier) && user.tier.as_deref() != Some(*tier));
         let is_admin = known.is_admin.filter(|is_admin| *is_admin != user.is_admin);
         let change = UserChange {
             name: name.map(str::to_owned),
@@ -276,8 +276,12 @@ fn fresh(known: &Known<'_>, now: Timestamp) -> user::Model {
         id: OwnerId::generate(),
         issuer: known.issuer.to_owned(),
         subject: known.subject.to_owned(),
-        name: known.name.unwrap_or_default().to_owned(),
-        tier: known.tier.map(str::to_owned),
+        name: known
+            .name
+            .filter(|name| is_name(name))
+            .unwrap_or_default()
+            .to_owned(),
+        tier: known.tier.filter(|tier| is_name(tier)).map(str::to_owned),
         is_admin: known.is_admin.unwrap_or(false),
         disabled_at: None,
         deleted_at: None,

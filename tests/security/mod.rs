@@ -4,5 +4,6 @@ mod admin;
 pub mod callers;
 mod fuzz;
 mod identity;
+mod permissions;
 mod schemathesis;
 mod slowloris;

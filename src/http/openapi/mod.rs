@@ -24,6 +24,14 @@ use super::routes;
 
 pub use parts::{Conflict, OnceKey, Refused};
 
+/// What the page alone asks for, which the document does not have. With [`surface`] it is all that there is;
+/// `/_components` is in builds for tests alone.
+pub const UNDOCUMENTED: [(Method, &str); 3] = [
+    (Method::GET, "/_components"),
+    (Method::GET, "/assets/{file}"),
+    (Method::POST, "/theme"),
+];
+
 /// The name of the one answer that all problems are.
 const PROBLEM: &str = "Problem";
 

@@ -9,14 +9,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::AppState;
-use crate::http::extract::{Acting, Body, Client, Form, Params, Who};
+use crate::http::extract::{Body, Client, Form, Known, Params};
 use crate::http::identify::browser;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 use crate::http::view::account::SignInPage;
 use crate::http::view::frame::Frame;
 use crate::identity::Via;
-use crate::store::Sessions;
+use crate::store::{Actor, Sessions};
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -107,11 +107,14 @@ async fn sign_out(
     State(app): State<AppState>,
     form: Form,
     Client(client): Client,
-    Who(caller): Who,
-    Acting(actor): Acting,
+    Known(caller): Known,
 ) -> Result<Response, Problem> {
     if let Some(session) = caller.session {
         let identity = &app.gate.identity;
+        let actor = Actor {
+            id: Some(caller.owner),
+            address: Some(client.ip.to_string()),
+        };
         let which = Sessions::One(session);
         identity.end_sessions(caller.owner, which, &actor).await?;
     }
@@ -129,7 +132,8 @@ async fn sign_out(
 /// A path of this server; never another's.
 fn local(next: &str) -> String {
     let is_path = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
-    if is_path && !next.chars().any(char::is_control) {
+    // A header holds nothing else.
+    if is_path && next.bytes().all(|byte| byte.is_ascii_graphic()) {
         next.to_owned()
     } else {
         "/".to_owned()
@@ -152,6 +156,7 @@ mod tests {
             "/\t/evil.example",
             "/\r\nSet-Cookie: a=b",
             " /",
+            "/caf\u{e9}",
         ] {
             assert_eq!(local(other), "/", "{other:?}");
         }
