@@ -251,9 +251,15 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     }
 }
 
+/// Libraries that write down what people say, or addresses with the secrets of links: not even when all is logged.
+const TALKATIVE: [&str; 2] = ["html5ever", "tower_http::csrf"];
+
 /// Log lines go to standard error: standard output is for what was asked for.
 fn init_log(log: &LogConfig) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.filter)?;
+    let mut filter = EnvFilter::try_new(&log.filter)?;
+    for library in TALKATIVE {
+        filter = filter.add_directive(format!("{library}=off").parse()?);
+    }
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

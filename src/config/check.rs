@@ -32,6 +32,13 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
             "expected sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE",
         );
     }
+    // Whoever were to connect to it would say it as it is, the password too.
+    if !url.starts_with("sqlite:") && url::Url::parse(url).is_err() {
+        return complain(
+            "database_url",
+            "this is no URL; in a password, `@`, `/`, `:` and the like are written as `%40`, `%2F`, `%3A`",
+        );
+    }
     if url.starts_with("sqlite:") && (url.contains(":memory:") || url.contains("mode=memory")) {
         return complain(
             "database_url",

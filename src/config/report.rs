@@ -11,8 +11,11 @@ const MASK: &str = "********";
 /// Tables of which no value is shown.
 const MASKED_TABLES: [&str; 2] = ["headers", "query"];
 /// What the name of a secret has in it.
-const SECRET_WORDS: [&str; 11] = [
+const SECRET_WORDS: [&str; 14] = [
     "key",
+    "keys",
+    "secrets",
+    "passwords",
     "apikey",
     "token",
     "secret",

@@ -22,6 +22,7 @@ use uuid::Uuid;
 use super::AppState;
 use super::cost;
 use super::identify::Identified;
+use super::link;
 use super::peer::ClientAddress;
 use super::problem::{Kind, Problem};
 use super::view::frame::{Frame, HOST_PREFIX, OFFSET_COOKIE, THEME_COOKIE};
@@ -543,7 +544,8 @@ pub(super) fn parse_uuid(name: &str, text: &str) -> Result<Uuid, Problem> {
     match Uuid::try_parse(text) {
         Ok(uuid) if text.len() == UUID_CHARS => Ok(uuid),
         _ => {
-            let quoted = crate::model::text::head(text, QUOTED_CHARS);
+            let text = link::masked(text);
+            let quoted = crate::model::text::head(&text, QUOTED_CHARS);
             Err(Problem::new(
                 Kind::MalformedUuid,
                 format!("`{name}` is {quoted:?}"),

@@ -105,6 +105,10 @@ pub fn check(
             let rule = format!("must be texts of 1 to {MAX_STOP_CHARS} characters");
             return refuse("stop", rule);
         }
+        if stop.iter().any(|text| text.contains('\0')) {
+            let rule = "must not hold the character U+0000, which cannot be stored";
+            return refuse("stop", rule.to_owned());
+        }
     }
     if parameters.seed.is_some() && !can.seed {
         return refuse("seed", "is not taken".to_owned());

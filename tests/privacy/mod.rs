@@ -257,7 +257,7 @@ async fn texts(db: &DatabaseConnection, sql: String) -> Vec<String> {
 }
 
 /// All that each table holds: SQLite's in hexadecimal, for some of it is bytes.
-async fn dump(database: &Database) -> BTreeMap<String, String> {
+pub async fn dump(database: &Database) -> BTreeMap<String, String> {
     let db = database.connect().await;
     let is_sqlite = database.url.starts_with("sqlite:");
     let tables = if is_sqlite {
