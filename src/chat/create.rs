@@ -12,6 +12,7 @@ use super::standing::Standing;
 use super::{AgentError, AllowanceError, Chats, Member, ModelError, Once, OnceError, Otherwise};
 use crate::fault;
 use crate::model::command::{self, Parsed};
+use crate::model::parameters::check_storable;
 use crate::model::text::{MessageText, ModelName, TextError, Title};
 use crate::store::{StoreError, Tx};
 
@@ -90,6 +91,8 @@ impl Chats {
             .map(|name| self.known_model(member, name))
             .transpose()?;
         let parameters = new.parameters.filter(|some| *some != Parameters::default());
+        // Whether their model takes them is seen when it is known.
+        parameters.as_ref().map(check_storable).transpose()?;
         let (now, is_chosen) = (self.clock.now(), new.id.is_some());
         let chat = &Chat {
             id: new.id.unwrap_or_else(ChatId::generate),

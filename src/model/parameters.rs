@@ -1,6 +1,8 @@
 //! How a model is asked to answer: which parameters there are, which of them a model takes, and
 //! whose word counts when several say something.
 
+use super::text::TextError;
+
 pub use entity::{Effort, Parameters};
 
 /// Stop texts may not be longer than this, in characters.
@@ -58,6 +60,18 @@ pub fn taken(parameters: Parameters, can: &Capabilities, most_tokens: Option<u32
         seed: parameters.seed.filter(|_| can.seed),
         reasoning_effort: parameters.reasoning_effort.filter(|_| can.reasoning_effort),
     }
+}
+
+/// Whether they can be stored, whatever model takes them.
+///
+/// # Errors
+/// If they hold U+0000.
+pub fn check_storable(parameters: &Parameters) -> Result<(), TextError> {
+    let mut texts = parameters.stop.iter().flatten();
+    if texts.any(|text| text.contains('\0')) {
+        return Err(TextError::Nul { field: "stop" });
+    }
+    Ok(())
 }
 
 /// Whether a model takes these.

@@ -352,14 +352,14 @@ on_both_databases! {
         }
         for round in 0..12 {
             let chat = sessions[0].chat(&app).await;
-            let (path, send) = (format!("/chat/{chat}"), format!("/chat/{chat}/send"));
+            let (path, to) = (format!("/chat/{chat}"), format!("/chat/{chat}/send"));
             let body = json!({"message": "Hello"});
             let (sent, deleted, shared) = if round % 2 == 0 {
-                tokio::join!(sessions[0].post(&app, &send, &body), sessions[1].delete(&app, &path), async { Option::<Answer>::None })
+                tokio::join!(sessions[0].post(&app, &to, &body), sessions[1].delete(&app, &path), async { Option::<Answer>::None })
             } else {
                 let shares = format!("{path}/shares");
                 let share = async { Some(sessions[0].post(&app, &shares, &json!({})).await) };
-                tokio::join!(sessions[0].post(&app, &send, &body), sessions[1].delete(&app, &path), share)
+                tokio::join!(sessions[0].post(&app, &to, &body), sessions[1].delete(&app, &path), share)
             };
             assert!([202, 404].contains(&sent.status.as_u16()), "{sent:?}");
             deleted.expect(204);
@@ -673,9 +673,9 @@ async fn no_request_is_smuggled_in_another() {
         );
     }
     let chats = list().await;
-    for number in 0..requests.len() {
+    for (number, request) in requests.iter().enumerate() {
         let title = format!("\"smuggled-{number}\"");
-        assert!(!chats.contains(&title), "{:?}", requests[number]);
+        assert!(!chats.contains(&title), "{request:?}");
     }
     app.stop().await;
 }

@@ -2,6 +2,7 @@
 //! of it is worked out from a route's row by one small function. A route without a row fails here, as does a row without
 //! a route.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
@@ -270,12 +271,13 @@ fn expected(row: &Row, who: Who, relation: Relation) -> Outcome {
         return is_known_by_now;
     }
     match (row.thing, relation) {
-        (None | Myself, _) | (Link, Relation::Linked) => Allowed,
         (User, relation) if relation != Relation::Missing => Allowed,
+        (DeletedChat, Relation::Own) => NotFound,
         // A link that is revoked may be revoked again.
-        (DeletedChat | Share, Relation::OwnGone) => Allowed,
-        (DeletedChat, _) => NotFound,
-        (_, Relation::Own) => Allowed,
+        (None | Myself, _)
+        | (Link, Relation::Linked)
+        | (DeletedChat | Share, Relation::OwnGone)
+        | (_, Relation::Own) => Allowed,
         _ => NotFound,
     }
 }
@@ -335,7 +337,7 @@ impl Target {
         }
     }
 
-    fn of(uuid: impl ToString) -> Self {
+    fn of(uuid: &impl ToString) -> Self {
         Self {
             uuid: uuid.to_string(),
             ..Self::missing()
@@ -494,10 +496,10 @@ impl World {
             return Target::missing();
         }
         if thing == User {
-            return Target::of(person.uuid);
+            return Target::of(&person.uuid);
         }
         if matches!(thing, Token | Session) {
-            return Target::of(self.plant(thing, OwnerId(person.uuid), gone).await);
+            return Target::of(&self.plant(thing, OwnerId(person.uuid), gone).await);
         }
         let whole = whole || matches!(thing, Message | Link);
         let body = if whole {
@@ -507,7 +509,7 @@ impl World {
         };
         let made = maker.post(app, "/chat/create", &body).await.expect(201);
         let made = made.json();
-        let mut target = Target::of(made["uuid"].as_str().unwrap());
+        let mut target = Target::of(&made["uuid"].as_str().unwrap());
         let chat = target.uuid.clone();
         if whole {
             target.last = self.answer_in(maker, &chat).await;
@@ -662,9 +664,9 @@ impl World {
                 let text = answer.text.chars().take(300).collect::<String>();
                 complaints.push(format!("{cell}: {got:?} instead of {wanted:?}: {text}"));
             }
-            let is_others = !(relation.is_own() && row.thing != None)
-                && !(row.thing == Link && *relation == Relation::Linked)
-                && who != Who::Local;
+            let is_own = relation.is_own() && row.thing != None;
+            let is_shown = row.thing == Link && *relation == Relation::Linked;
+            let is_others = !is_own && !is_shown && who != Who::Local;
             if is_others && answer.text.contains(&word(&self.victim)) {
                 complaints.push(format!("{cell}: it tells what is the victim's"));
             }
@@ -686,10 +688,10 @@ impl World {
                     } else {
                         ask(&target).await
                     };
-                    if !missing.contains_key(&number) {
-                        missing.insert(number, ask(&Target::missing()).await);
-                    }
-                    let other = &missing[&number];
+                    let other: &String = match missing.entry(number) {
+                        Entry::Occupied(told) => told.into_mut(),
+                        Entry::Vacant(none) => none.insert(ask(&Target::missing()).await),
+                    };
                     if one != *other {
                         complaints.push(format!(
                             "{cell}: {one}\nis not what is said of one that is missing: {other}"

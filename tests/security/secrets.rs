@@ -1,6 +1,7 @@
 //! A whole run in which every secret there is has been planted, with the log turned all the way up: none of them is
 //! found in what the server says, in its log, on its pages, in its files or in its database.
 
+use std::fmt::Write as _;
 use std::io::{Cursor, Read as _};
 use std::path::Path;
 
@@ -72,13 +73,16 @@ impl Planted {
 /// A secret as it is, and as it may be on its way.
 fn forms(secret: &str) -> Vec<String> {
     let percent = secret.replace('-', "%2D").replace('_', "%5F");
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = secret.bytes().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    });
     let mut forms = vec![
         secret.to_owned(),
         hex.to_uppercase(),
         hex,
-        base64(secret.as_bytes(), b"+/"),
-        base64(secret.as_bytes(), b"-_"),
+        base64(secret.as_bytes(), *b"+/"),
+        base64(secret.as_bytes(), *b"-_"),
         format!("{:?}", secret.as_bytes()),
     ];
     if percent != secret {
@@ -90,11 +94,11 @@ fn forms(secret: &str) -> Vec<String> {
 }
 
 /// RFC 4648 with these for its last two characters, and without what it may be filled up with.
-fn base64(bytes: &[u8], last: &[u8; 2]) -> String {
+fn base64(bytes: &[u8], last: [u8; 2]) -> String {
     let alphabet: Vec<u8> = (b'A'..=b'Z')
         .chain(b'a'..=b'z')
         .chain(b'0'..=b'9')
-        .chain(*last)
+        .chain(last)
         .collect();
     bytes
         .chunks(3)
@@ -303,7 +307,74 @@ async fn asked(
     (chat, answer)
 }
 
+/// What the commands say that do not serve, and the complaints about what is set wrong.
+async fn on_the_command_line(
+    dir: &Path,
+    variables: &[(&str, &str)],
+    planted: &Planted,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for arguments in [
+        &["config"][..],
+        &["--help"],
+        &["check"],
+        &["models"],
+        &["migrate"],
+        &["token", "list"],
+        &["user", "list"],
+        &["serve", "--listen", "nonsense"],
+        &["config", "--database-url"],
+    ] {
+        let output = run(dir, variables, arguments).await;
+        let text = [output.stdout, output.stderr].concat();
+        found.extend(planted.found_in(&format!("`pollen {}`", arguments.join(" ")), &text, &[]));
+    }
+    for wrong in [
+        (
+            "POLLEN_DATABASE_URL",
+            format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:1/none"),
+        ),
+        (
+            "POLLEN_DATABASE_URL",
+            format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:port/none"),
+        ),
+        (
+            "POLLEN_DATABASE_URL",
+            format!("mysql://root:{DATABASE_PASSWORD}@127.0.0.1/none"),
+        ),
+        (
+            "POLLEN_REDIS_URL",
+            format!("http://:{REDIS_PASSWORD}@127.0.0.1"),
+        ),
+        (
+            "POLLEN_REDIS_URL",
+            format!("redis://:{REDIS_PASSWORD}@127.0.0.1:port"),
+        ),
+        ("POLLEN_AUTH__SECRET", "quixplant-cookies-0006".to_owned()),
+        ("POLLEN_AUTH__JWT__SECRET", "quixplant-jwt-0007".to_owned()),
+        ("POLLEN_AUTH__SECRETS", COOKIE_SECRET.to_owned()),
+        ("POLLEN_OPENAI__API_KEYS", ENVIRONMENT_KEY.to_owned()),
+        ("OPENAI_API_KEY", format!("{ENVIRONMENT_KEY}\nx")),
+    ] {
+        let mut wrong_variables = variables.to_vec();
+        wrong_variables.retain(|(name, _)| *name != wrong.0);
+        wrong_variables.push((wrong.0, &wrong.1));
+        wrong_variables.push(("POLLEN_DATABASE__ACQUIRE_TIMEOUT_MS", "300"));
+        let output = run(dir, &wrong_variables, &["migrate"]).await;
+        let text = [output.stdout, output.stderr].concat();
+        let mut planted = Planted(planted.0.clone());
+        planted.add("a secret that is too short", "quixplant-cookies-0006");
+        planted.add("another", "quixplant-jwt-0007");
+        found.extend(planted.found_in(&format!("the complaint about {}", wrong.0), &text, &[]));
+    }
+    found
+}
+
 /// The whole run.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one story, in which each secret comes up where it would"
+)]
 async fn whole_run(kind: Kind, format: &str) {
     let mut planted = Planted::new();
     let upstream = telltale().await;
@@ -348,61 +419,7 @@ async fn whole_run(kind: Kind, format: &str) {
         ("POLLEN_LOG__FILTER", "trace"),
         ("POLLEN_LOG__FORMAT", format),
     ];
-    // What the command line says.
-    let mut found = Vec::new();
-    for arguments in [
-        &["config"][..],
-        &["--help"],
-        &["check"],
-        &["models"],
-        &["migrate"],
-        &["token", "list"],
-        &["user", "list"],
-        &["serve", "--listen", "nonsense"],
-        &["config", "--database-url"],
-    ] {
-        let output = run(dir.path(), &variables, arguments).await;
-        let text = [output.stdout, output.stderr].concat();
-        found.extend(planted.found_in(&format!("`pollen {}`", arguments.join(" ")), &text, &[]));
-    }
-    for wrong in [
-        (
-            "POLLEN_DATABASE_URL",
-            format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:1/none"),
-        ),
-        (
-            "POLLEN_DATABASE_URL",
-            format!("postgres://postgres:{DATABASE_PASSWORD}@127.0.0.1:port/none"),
-        ),
-        (
-            "POLLEN_DATABASE_URL",
-            format!("mysql://root:{DATABASE_PASSWORD}@127.0.0.1/none"),
-        ),
-        (
-            "POLLEN_REDIS_URL",
-            format!("http://:{REDIS_PASSWORD}@127.0.0.1"),
-        ),
-        (
-            "POLLEN_REDIS_URL",
-            format!("redis://:{REDIS_PASSWORD}@127.0.0.1:port"),
-        ),
-        ("POLLEN_AUTH__SECRET", "quixplant-cookies-0006".to_owned()),
-        ("POLLEN_AUTH__JWT__SECRET", "quixplant-jwt-0007".to_owned()),
-        ("POLLEN_AUTH__SECRETS", COOKIE_SECRET.to_owned()),
-        ("POLLEN_OPENAI__API_KEYS", ENVIRONMENT_KEY.to_owned()),
-        ("OPENAI_API_KEY", format!("{ENVIRONMENT_KEY}\nx")),
-    ] {
-        let mut wrong_variables = variables.to_vec();
-        wrong_variables.retain(|(name, _)| *name != wrong.0);
-        wrong_variables.push((wrong.0, &wrong.1));
-        wrong_variables.push(("POLLEN_DATABASE__ACQUIRE_TIMEOUT_MS", "300"));
-        let output = run(dir.path(), &wrong_variables, &["migrate"]).await;
-        let text = [output.stdout, output.stderr].concat();
-        let mut planted = Planted(planted.0.clone());
-        planted.add("a secret that is too short", "quixplant-cookies-0006");
-        planted.add("another", "quixplant-jwt-0007");
-        found.extend(planted.found_in(&format!("the complaint about {}", wrong.0), &text, &[]));
-    }
+    let mut found = on_the_command_line(dir.path(), &variables, &planted).await;
     let output = run(
         dir.path(),
         &variables,
@@ -570,7 +587,7 @@ async fn whole_run(kind: Kind, format: &str) {
         let path = entry.unwrap().path();
         let but = ["what was said in a chat", "an idempotency key"];
         let bytes = std::fs::read(&path).unwrap();
-        found.extend(planted.found_in(&format!("{path:?}"), &bytes, &but));
+        found.extend(planted.found_in(&path.display().to_string(), &bytes, &but));
     }
     assert!(
         found.is_empty(),
