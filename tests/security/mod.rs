@@ -2,8 +2,10 @@
 
 mod admin;
 pub mod callers;
+mod dangers;
 mod fuzz;
 mod identity;
 mod permissions;
 mod schemathesis;
+mod secrets;
 mod slowloris;

@@ -19,9 +19,11 @@ use crate::support::app::eventually;
 use crate::support::database::Kind;
 use crate::support::{Answer, TestApp, Upstream};
 
-use Needs::{Admin, Nobody, Read, Secret, Write};
-use Outcome::{AdminNeeded, Allowed, Disabled, NotFound, ScopeNeeded, SignInNeeded};
-use Thing::{Chat, DeletedChat, Link, Message, Myself, None, Session, Share, Token, User};
+use Needs::{Admin, Inspect, Nobody, Read, Secret, Write};
+use Outcome::{AdminNeeded, Allowed, Disabled, NotFound, Private, ScopeNeeded, SignInNeeded};
+use Thing::{
+    Chat, DeletedChat, DoomedUser, Link, Message, Myself, None, Session, Share, Token, User,
+};
 
 /// What a route asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,8 @@ enum Needs {
     Read,
     Write,
     Admin,
+    /// An administrator, where the configuration lets them read chats: here it does not.
+    Inspect,
 }
 
 /// What a route is about.
@@ -52,15 +56,21 @@ enum Thing {
     Token,
     Session,
     User,
+    /// A user who is not there afterwards.
+    DoomedUser,
 }
 
 /// All there is.
-const ROWS: [(&str, &str, Needs, Thing); 76] = [
+const ROWS: [(&str, &str, Needs, Thing); 80] = [
     ("GET", "/", Read, None),
     ("GET", "/_components", Nobody, None),
     ("GET", "/account", Read, None),
     ("GET", "/admin/audit", Admin, None),
+    ("GET", "/admin/chat/{uuid}/export", Inspect, Chat),
     ("POST", "/admin/user/{uuid}", Admin, User),
+    ("DELETE", "/admin/user/{uuid}", Admin, DoomedUser),
+    ("GET", "/admin/user/{uuid}/chats", Inspect, User),
+    ("POST", "/admin/user/{uuid}/delete", Admin, DoomedUser),
     ("GET", "/admin/users", Admin, None),
     ("GET", "/agents", Read, None),
     ("GET", "/assets/{file}", Nobody, None),
@@ -250,6 +260,8 @@ enum Outcome {
     Disabled,
     ScopeNeeded,
     AdminNeeded,
+    /// Nobody reads that.
+    Private,
     NotFound,
     /// What no cell of the table is.
     Other(u16),
@@ -264,15 +276,18 @@ fn expected(row: &Row, who: Who, relation: Relation) -> Outcome {
         (needs, _) if needs != Read && !row.method.is_safe() && who.scope() < Scope::Write => {
             ScopeNeeded
         }
-        (Admin, _) if who.scope() < Scope::Admin => AdminNeeded,
+        (Admin | Inspect, _) if who.scope() < Scope::Admin => AdminNeeded,
+        (Inspect, _) => Private,
         _ => Allowed,
     };
     if is_known_by_now != Allowed {
         return is_known_by_now;
     }
     match (row.thing, relation) {
-        (User, relation) if relation != Relation::Missing => Allowed,
+        (User | DoomedUser, relation) if relation != Relation::Missing => Allowed,
         (DeletedChat, Relation::Own) => NotFound,
+        // With its owner a link is locked out.
+        (Link, Relation::Own) if who == Who::Disabled => NotFound,
         // A link that is revoked may be revoked again.
         (None | Myself, _)
         | (Link, Relation::Linked)
@@ -291,6 +306,7 @@ fn outcome(answer: &Answer) -> Outcome {
             "/problems/user-disabled" => Disabled,
             "/problems/scope-needed" => ScopeNeeded,
             "/problems/admin-needed" => AdminNeeded,
+            "/problems/chats-are-private" => Private,
             _ => Outcome::Other(403),
         },
         404 => NotFound,
@@ -497,6 +513,9 @@ impl World {
         }
         if thing == User {
             return Target::of(&person.uuid);
+        }
+        if thing == DoomedUser {
+            return Target::of(&self.come(Who::Writer).await.uuid);
         }
         if matches!(thing, Token | Session) {
             return Target::of(&self.plant(thing, OwnerId(person.uuid), gone).await);
@@ -833,7 +852,7 @@ fn body(row: &Row, guest: &str) -> Value {
         }
         "/tokens" => json!({"name": "made", "scope": "read"}),
         "/admin/user/{uuid}" => json!({"tier": ""}),
-        "/me/delete" => json!({"confirm": "delete"}),
+        "/me/delete" | "/admin/user/{uuid}/delete" => json!({"confirm": "delete"}),
         "/sign-in" => json!({"token": guest}),
         "/theme" => json!({"theme": "dark"}),
         _ => json!({}),
