@@ -58,6 +58,11 @@ pub enum StartError {
         path: String,
         source: std::io::Error,
     },
+    #[error("the `upstream.ca_file` {path} cannot be read: {source}")]
+    CaFile {
+        path: String,
+        source: std::io::Error,
+    },
     #[error("`auth.jwt.jwks_url`: {0}")]
     PublishedKeys(ConnectError),
     #[error("`chat.title_model`: {0}")]

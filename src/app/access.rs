@@ -97,22 +97,24 @@ fn identity(
         idle: Duration::from_millis(auth.session_idle_ms),
         absolute: Duration::from_millis(auth.session_absolute_ms),
         recheck: Duration::from_millis(auth.recheck_ms),
-        jwt: has(AuthMode::Jwt).then(|| jwt(config, &auth.jwt)),
+        jwt: has(AuthMode::Jwt)
+            .then(|| jwt(config, &auth.jwt))
+            .transpose()?,
         admin_group: Some(auth.proxy.admin_group.clone()).filter(|group| !group.is_empty()),
     };
     Identity::new(store, clock, settings).map_err(StartError::PublishedKeys)
 }
 
-fn jwt(config: &Config, jwt: &JwtConfig) -> JwtSettings {
+fn jwt(config: &Config, jwt: &JwtConfig) -> Result<JwtSettings, StartError> {
     let keys = if jwt.jwks_url.is_empty() {
         KeySource::Secret(jwt.secret.clone())
     } else {
         KeySource::Published {
-            at: Box::new(published_at(config, &jwt.jwks_url)),
+            at: Box::new(published_at(config, &jwt.jwks_url)?),
             refresh: Duration::from_millis(jwt.refresh_ms),
         }
     };
-    JwtSettings {
+    Ok(JwtSettings {
         keys,
         issuer: jwt.issuer.clone(),
         audience: jwt.audience.clone(),
@@ -122,13 +124,19 @@ fn jwt(config: &Config, jwt: &JwtConfig) -> JwtSettings {
         name_claim: jwt.name_claim.clone(),
         tier_claim: jwt.tier_claim.clone(),
         admin_claim: jwt.admin_claim.clone(),
-    }
+    })
 }
 
 /// By the same proxy, and with the same certificates, as to the models.
-fn published_at(config: &Config, url: &str) -> ProviderSettings {
+fn published_at(config: &Config, url: &str) -> Result<ProviderSettings, StartError> {
     let upstream = &config.upstream;
-    ProviderSettings {
+    let path = &upstream.ca_file;
+    let read = (!path.is_empty()).then(|| fs::read(path)).transpose();
+    let ca_certificate = read.map_err(|source| StartError::CaFile {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(ProviderSettings {
         name: "auth.jwt".to_owned(),
         format: WireFormat::OpenAi,
         base_url: url.to_owned(),
@@ -144,8 +152,8 @@ fn published_at(config: &Config, url: &str) -> ProviderSettings {
             total: Some(KEYS_LIMIT),
         },
         proxy: Some(upstream.proxy.clone()).filter(|proxy| !proxy.is_empty()),
-        ca_certificate: None,
-    }
+        ca_certificate,
+    })
 }
 
 /// Out of the configuration; with SQLite, else out of the file next to the database, which is made when

@@ -334,8 +334,13 @@ impl Gate {
 impl Gateway {
     fn vouched(&self, headers: &HeaderMap) -> Option<Vouched> {
         let text = |name: &str| {
-            let value = (!name.is_empty()).then(|| headers.get(name)).flatten()?;
-            let text = value.to_str().ok()?.trim();
+            (!name.is_empty()).then_some(())?;
+            let mut values = headers.get_all(name).iter();
+            let value = values.next()?;
+            // Of two, one is not the gateway's.
+            values.next().is_none().then_some(())?;
+            // Gateways send names as they are, not in ASCII alone.
+            let text = std::str::from_utf8(value.as_bytes()).ok()?.trim();
             (!text.is_empty()).then(|| text.to_owned())
         };
         let groups = text(&self.groups).unwrap_or_default();

@@ -2,23 +2,20 @@
 //! secret, or with keys that the application publishes (RFC 7517) and changes when it likes.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
-use tokio::sync::Mutex;
 
+use super::keys::PublishedKeys;
+use super::memory::Found;
 use super::users::Known;
-use super::{Caller, Identity, IdentityError, Via};
+use super::{Caller, Identity, IdentityError, Proof, Via};
 use crate::provider::{ConnectError, Document, ProviderSettings};
 
 /// What the issuer is called where the tokens do not name one.
 const NAMELESS_ISSUER: &str = "jwt";
-/// How soon published keys are looked at again for a key that is not among them.
-const MISSING_KEY_PAUSE: Duration = Duration::from_secs(5);
 /// The algorithms of public keys. Those of shared secrets are not among them: a public key must never
 /// be taken for a secret.
 const PUBLIC_KEY_ALGORITHMS: [Algorithm; 9] = [
@@ -68,19 +65,7 @@ pub(super) struct Jwt {
 
 enum Keys {
     Secret(DecodingKey),
-    Published {
-        document: Document,
-        refresh: Duration,
-        fetched: Mutex<Fetched>,
-    },
-}
-
-/// The published keys as they were.
-#[derive(Default)]
-struct Fetched {
-    keys: Option<Arc<JwkSet>>,
-    /// When they were last asked for, with or without success.
-    asked: Option<Instant>,
+    Published(PublishedKeys),
 }
 
 impl Jwt {
@@ -89,11 +74,9 @@ impl Jwt {
             KeySource::Secret(secret) => {
                 Keys::Secret(DecodingKey::from_secret(secret.expose_secret().as_bytes()))
             }
-            KeySource::Published { at, refresh } => Keys::Published {
-                document: Document::at(at)?,
-                refresh: *refresh,
-                fetched: Mutex::default(),
-            },
+            KeySource::Published { at, refresh } => {
+                Keys::Published(PublishedKeys::at(Document::at(at)?, *refresh))
+            }
         };
         Ok(Self { settings, keys })
     }
@@ -102,15 +85,22 @@ impl Jwt {
     async fn claims(&self, token: &str) -> Result<Map<String, Value>, IdentityError> {
         let no_token = IdentityError::Refused("this is neither an API token nor a JSON Web Token");
         let header = decode_header(token).map_err(|_| no_token)?;
+        // Whatever it is, it is not understood here (RFC 7515, 4.1.11).
+        if header.crit.is_some() {
+            return Err(IdentityError::Refused(
+                "the token demands what this server does not know",
+            ));
+        }
         let (key, algorithm) = match &self.keys {
             Keys::Secret(key) => (key.clone(), Algorithm::HS256),
-            Keys::Published { .. } => {
+            Keys::Published(keys) => {
                 if !PUBLIC_KEY_ALGORITHMS.contains(&header.alg) {
                     return Err(IdentityError::Refused(
                         "the token's algorithm is not allowed",
                     ));
                 }
-                (self.published_key(header.kid.as_deref()).await?, header.alg)
+                let id = header.kid.as_deref();
+                (keys.find(id, header.alg).await?, header.alg)
             }
         };
         let decoded = decode::<Map<String, Value>>(token, &key, &self.validation(algorithm));
@@ -142,63 +132,30 @@ impl Jwt {
         validation
     }
 
-    /// The key of this id; without one, the only key that there is.
-    async fn published_key(&self, id: Option<&str>) -> Result<DecodingKey, IdentityError> {
-        let keys = self.published(|keys| find(keys, id).is_some()).await?;
-        let key = find(&keys, id);
-        let key = key.ok_or(IdentityError::Refused("the token's key is not published"))?;
-        DecodingKey::from_jwk(key)
-            .map_err(|_| IdentityError::Refused("the token's key cannot be used"))
-    }
-
-    /// The keys, fetched anew if they are old or have not what is looked for.
-    async fn published(
-        &self,
-        has_it: impl Fn(&JwkSet) -> bool,
-    ) -> Result<Arc<JwkSet>, IdentityError> {
-        let Keys::Published {
-            document,
-            refresh,
-            fetched,
-        } = &self.keys
-        else {
-            return Err(IdentityError::Refused(
-                "this server takes no published keys",
-            ));
-        };
-        // Held while they are fetched: one asks for all.
-        let mut fetched = fetched.lock().await;
-        let has_key = fetched.keys.as_deref().is_some_and(has_it);
-        let age = fetched.asked.map(|asked| asked.elapsed());
-        let pause = if has_key {
-            *refresh
-        } else {
-            MISSING_KEY_PAUSE.min(*refresh)
-        };
-        if age.is_none_or(|age| age >= pause) {
-            fetched.asked = Some(Instant::now());
-            match fetch(document).await {
-                Ok(keys) => fetched.keys = Some(Arc::new(keys)),
-                Err(reason) => {
-                    tracing::warn!(%reason, "the keys of JSON Web Tokens could not be fetched");
-                }
-            }
-        }
-        fetched.keys.clone().ok_or_else(|| {
-            IdentityError::Unavailable(
-                "the keys of the token's issuer cannot be fetched".to_owned(),
-            )
-        })
-    }
-
     fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
         claims.get(name).and_then(Value::as_str)
     }
 }
 
 impl Identity {
-    pub(super) async fn by_jwt(&self, jwt: &Jwt, token: &str) -> Result<Caller, IdentityError> {
+    pub(super) async fn by_jwt(
+        &self,
+        jwt: &Jwt,
+        proof: Proof,
+        token: &str,
+    ) -> Result<Found, IdentityError> {
+        // Also while the database is away: what the token says of itself holds in any case.
         let claims = jwt.claims(token).await?;
+        let now = self.clock.now();
+        let look = self.user_by(jwt, &claims);
+        self.memory.look(proof, now, look).await
+    }
+
+    async fn user_by(
+        &self,
+        jwt: &Jwt,
+        claims: &Map<String, Value>,
+    ) -> Result<Found, IdentityError> {
         let settings = &jwt.settings;
         let subject = match claims.get(&settings.user_claim) {
             Some(Value::String(text)) => text.clone(),
@@ -207,36 +164,26 @@ impl Identity {
                 return Err(IdentityError::Refused("the token does not say whose it is"));
             }
         };
-        let issuer = Jwt::text(&claims, "iss").map_or_else(
-            || NAMELESS_ISSUER.to_owned(),
+        let issuer = match claims.get("iss") {
+            None | Some(Value::Null) => NAMELESS_ISSUER.to_owned(),
             // Nobody can call themselves what another way in does.
-            |issuer| format!("{NAMELESS_ISSUER}:{issuer}"),
-        );
+            Some(Value::String(issuer)) => format!("{NAMELESS_ISSUER}:{issuer}"),
+            Some(_) => {
+                return Err(IdentityError::Refused("the token is of somebody else"));
+            }
+        };
         let is_admin = (!settings.admin_claim.is_empty())
             .then(|| claims.get(&settings.admin_claim) == Some(&Value::Bool(true)));
         let user = self
             .known_user(Known {
                 issuer: &issuer,
                 subject: &subject,
-                name: Jwt::text(&claims, &settings.name_claim),
-                tier: Jwt::text(&claims, &settings.tier_claim),
+                name: Jwt::text(claims, &settings.name_claim),
+                tier: Jwt::text(claims, &settings.tier_claim),
                 is_admin,
             })
             .await?;
-        Ok(Caller::of(&user, Via::Jwt))
-    }
-}
-
-async fn fetch(document: &Document) -> Result<JwkSet, String> {
-    let bytes = document.fetch().await.map_err(|error| error.to_string())?;
-    serde_json::from_slice(&bytes).map_err(|error| format!("it is no JWKS: {error}"))
-}
-
-fn find<'a>(keys: &'a JwkSet, id: Option<&str>) -> Option<&'a jsonwebtoken::jwk::Jwk> {
-    match (id, keys.keys.as_slice()) {
-        (Some(id), _) => keys.find(id),
-        (None, [only]) => Some(only),
-        (None, _) => None,
+        Ok(Found::of(Caller::of(&user, Via::Jwt), None))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Who somebody is: how each way to come in is checked, and what follows from it. Each way leads to a row
 //! of `user`; which routes ask for what is decided in `http`.
 //!
-//! What was found out is believed for a moment (`recheck`), so that polls several times a second do not
-//! read it each time. Whatever changes a right here is at once forgotten here; other nodes find out
-//! when their moment is over.
+//! What was found out is believed for a moment (`memory`). Whatever changes a right here is at once
+//! forgotten here; other nodes find out when their moment is over.
 
 mod caller;
 mod jwt;
+mod keys;
+mod memory;
 mod proxy;
 mod session;
 mod token;
@@ -15,12 +16,13 @@ mod users;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entity::SessionId;
-use moka::sync::Cache;
+use entity::{OwnerId, SessionId};
 
 use crate::model::clock::Clock;
 use crate::model::secret::NoRandomness;
 use crate::store::{Store, StoreError};
+
+use memory::Memory;
 
 pub use caller::{Caller, Scope, Via};
 pub use jwt::{JwtSettings, KeySource};
@@ -29,8 +31,6 @@ pub use session::{SessionMark, Visit};
 pub use token::{MadeToken, NewToken, TOKEN_PREFIX, TokenError};
 pub use users::{UserError, find_user};
 
-/// What is remembered at once, at most.
-const KNOWN: u64 = 100_000;
 /// How often it is noted that somebody was seen, in milliseconds.
 const SEEN_EVERY_MS: i64 = 60_000;
 
@@ -68,7 +68,7 @@ pub struct IdentitySettings {
 enum Proof {
     /// The digest of a token, or of a JWT.
     Bearer(String),
-    Session(SessionId),
+    Session(SessionId, OwnerId),
     /// What a gateway says of them.
     Vouched(Vouched),
 }
@@ -79,7 +79,7 @@ pub struct Identity {
     clock: Arc<dyn Clock>,
     settings: IdentitySettings,
     jwt: Option<jwt::Jwt>,
-    known: Cache<Proof, Arc<Caller>>,
+    memory: Memory,
 }
 
 /// Why somebody is not let in.
@@ -107,16 +107,12 @@ impl Identity {
         mut settings: IdentitySettings,
     ) -> Result<Self, crate::provider::ConnectError> {
         let jwt = settings.jwt.take().map(jwt::Jwt::new).transpose()?;
-        let known = Cache::builder()
-            .max_capacity(KNOWN)
-            .time_to_live(settings.recheck)
-            .build();
         Ok(Self {
+            memory: Memory::new(settings.recheck),
             store,
             clock,
             settings,
             jwt,
-            known,
         })
     }
 
@@ -131,27 +127,28 @@ impl Identity {
     /// If the bearer is nobody, or may not come in.
     pub async fn bearer(&self, bearer: &str) -> Result<Arc<Caller>, IdentityError> {
         let proof = Proof::Bearer(crate::model::secret::hash(bearer));
-        if let Some(caller) = self.known.get(&proof) {
-            return Ok(caller);
+        if let Some(found) = self.memory.fresh(&proof) {
+            return Ok(found.caller);
         }
         let modes = self.settings.modes;
-        let caller = match &self.jwt {
-            _ if bearer.starts_with(TOKEN_PREFIX) && modes.token => self.by_token(bearer).await?,
-            Some(jwt) => self.by_jwt(jwt, bearer).await?,
+        let found = match &self.jwt {
+            _ if bearer.starts_with(TOKEN_PREFIX) && modes.token => {
+                let look = self.by_token(bearer);
+                self.memory.look(proof, self.clock.now(), look).await?
+            }
+            Some(jwt) => self.by_jwt(jwt, proof, bearer).await?,
             None => {
                 return Err(IdentityError::Refused(
                     "this is no API token of this server",
                 ));
             }
         };
-        let caller = Arc::new(caller);
-        self.known.insert(proof, Arc::clone(&caller));
-        Ok(caller)
+        Ok(found.caller)
     }
 
     /// Forgets what was believed: somebody's rights have changed.
     pub fn forget(&self) {
-        self.known.invalidate_all();
+        self.memory.forget();
     }
 
     /// Whether it is time to note again that somebody was seen.

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use super::memory::Found;
+use super::users::Known;
 use super::{Caller, Identity, IdentityError, Proof, Via};
-use crate::identity::users::Known;
 
 /// What the gateway calls its users here.
 const ISSUER: &str = "proxy";
@@ -24,13 +25,16 @@ impl Identity {
     /// # Errors
     /// If they may not come in.
     pub async fn vouched(&self, vouched: Vouched) -> Result<Arc<Caller>, IdentityError> {
-        let proof = Proof::Vouched(vouched);
-        if let Some(caller) = self.known.get(&proof) {
-            return Ok(caller);
+        let proof = Proof::Vouched(vouched.clone());
+        if let Some(found) = self.memory.fresh(&proof) {
+            return Ok(found.caller);
         }
-        let Proof::Vouched(vouched) = &proof else {
-            return Err(IdentityError::Refused("the gateway vouches for nobody"));
-        };
+        let look = self.user_vouched(&vouched);
+        let found = self.memory.look(proof, self.clock.now(), look).await?;
+        Ok(found.caller)
+    }
+
+    async fn user_vouched(&self, vouched: &Vouched) -> Result<Found, IdentityError> {
         let admins = self.settings.admin_group.as_ref();
         let user = self
             .known_user(Known {
@@ -41,8 +45,6 @@ impl Identity {
                 is_admin: admins.map(|group| vouched.groups.contains(group)),
             })
             .await?;
-        let caller = Arc::new(Caller::of(&user, Via::Proxy));
-        self.known.insert(proof, Arc::clone(&caller));
-        Ok(caller)
+        Ok(Found::of(Caller::of(&user, Via::Proxy), None))
     }
 }

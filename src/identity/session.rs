@@ -8,6 +8,7 @@ use std::time::Duration;
 use entity::user::{self, ANONYMOUS};
 use entity::{OwnerId, SessionId, Timestamp, TokenId, session};
 
+use super::memory::Found;
 use super::{Caller, Identity, IdentityError, Proof, Scope, Via};
 use crate::store::{Actor, Sessions, StoreError};
 
@@ -42,7 +43,11 @@ impl Identity {
             created_at: self.clock.now(),
             is_anonymous: true,
         };
-        (mark, unwritten(&mark))
+        let visit = Visit {
+            caller: Arc::new(unwritten(&mark)),
+            is_unwritten: true,
+        };
+        (mark, visit)
     }
 
     /// Seconds until the cookie of a session is worthless.
@@ -56,25 +61,31 @@ impl Identity {
     /// # Errors
     /// If its session has ended, or its user may not come in.
     pub async fn visit(&self, mark: SessionMark) -> Result<Visit, IdentityError> {
-        let proof = Proof::Session(mark.id);
-        if let Some(caller) = self
-            .known
-            .get(&proof)
-            .filter(|known| known.owner == mark.user)
-        {
-            return Ok(Visit {
-                caller,
-                is_unwritten: false,
-            });
-        }
-        let now = self.clock.now();
+        let proof = Proof::Session(mark.id, mark.user);
+        let found = if let Some(found) = self.memory.fresh(&proof) {
+            found
+        } else {
+            let now = self.clock.now();
+            let look = self.by_session(mark, now);
+            self.memory.look(proof, now, look).await?
+        };
+        Ok(Visit {
+            caller: found.caller,
+            is_unwritten: found.is_unwritten,
+        })
+    }
+
+    async fn by_session(&self, mark: SessionMark, now: Timestamp) -> Result<Found, IdentityError> {
         let Some(row) = self.store.session(mark.id).await? else {
             // One with a row that is gone is too old: rows go last.
             let is_young = self.settings.modes.anonymous
                 && mark.is_anonymous
                 && within(mark.created_at, self.settings.idle, now);
             if is_young {
-                return Ok(unwritten(&mark));
+                return Ok(Found {
+                    is_unwritten: true,
+                    ..Found::of(unwritten(&mark), None)
+                });
             }
             return Err(IdentityError::Refused("your session has ended"));
         };
@@ -92,19 +103,14 @@ impl Identity {
         if user.disabled_at.is_some() {
             return Err(IdentityError::Disabled);
         }
-        let caller = self.session_caller(&row, &user).await?;
+        let found = self.session_caller(&row, &user).await?;
         if self.is_long_ago(Some(row.seen_at)) {
             let id = row.id;
             self.store
                 .tx(|tx| async move { tx.see_session(id, now).await })
                 .await?;
         }
-        let caller = Arc::new(caller);
-        self.known.insert(proof, Arc::clone(&caller));
-        Ok(Visit {
-            caller,
-            is_unwritten: false,
-        })
+        Ok(found)
     }
 
     /// With the rights of the token that it was begun with, as long as that one lives.
@@ -112,7 +118,7 @@ impl Identity {
         &self,
         row: &session::Model,
         user: &user::Model,
-    ) -> Result<Caller, IdentityError> {
+    ) -> Result<Found, IdentityError> {
         let via = if user.issuer == ANONYMOUS {
             Via::Anonymous
         } else {
@@ -129,6 +135,7 @@ impl Identity {
             return Err(IdentityError::Refused("your session has ended"));
         }
         let mut caller = Caller::of(user, via);
+        let mut end = row.created_at.plus_ms(milliseconds(self.settings.absolute));
         if let Some(token) = row.token_id {
             let tokens = self.store.tokens_of(user.id).await?;
             let found = tokens.into_iter().find(|row| row.id == token);
@@ -140,10 +147,11 @@ impl Identity {
                 return Err(IdentityError::Refused("your session has ended"));
             };
             caller = caller.within(alive.scope);
+            end = alive.expires_at.map_or(end, |expiry| expiry.min(end));
         }
         caller.token = row.token_id;
         caller.session = Some(row.id);
-        Ok(caller)
+        Ok(Found::of(caller, Some(end)))
     }
 
     /// Writes down a session that is about to change something.
@@ -247,18 +255,16 @@ impl Identity {
     }
 }
 
-fn unwritten(mark: &SessionMark) -> Visit {
-    Visit {
-        caller: Arc::new(Caller {
-            owner: mark.user,
-            name: String::new(),
-            scope: Scope::Write,
-            is_admin: false,
-            via: Via::Anonymous,
-            token: None,
-            session: Some(mark.id),
-        }),
-        is_unwritten: true,
+/// Whoever comes with a session that there is no row of.
+fn unwritten(mark: &SessionMark) -> Caller {
+    Caller {
+        owner: mark.user,
+        name: String::new(),
+        scope: Scope::Write,
+        is_admin: false,
+        via: Via::Anonymous,
+        token: None,
+        session: Some(mark.id),
     }
 }
 

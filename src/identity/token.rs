@@ -5,6 +5,7 @@ use std::time::Duration;
 use entity::api_token::{Model as Token, Scope};
 use entity::{OwnerId, Timestamp, TokenId, user};
 
+use super::memory::Found;
 use super::{Caller, Identity, IdentityError, UserError, Via, users::is_name};
 use crate::model::secret::{NewSecret, NoRandomness, hash};
 use crate::store::{Actor, StoreError, UserChange};
@@ -52,7 +53,7 @@ pub enum TokenError {
 }
 
 impl Identity {
-    pub(super) async fn by_token(&self, secret: &str) -> Result<Caller, IdentityError> {
+    pub(super) async fn by_token(&self, secret: &str) -> Result<Found, IdentityError> {
         let found = self.store.token(&hash(secret)).await?;
         let Some((token, user)) = found else {
             return Err(IdentityError::Refused("there is no such API token"));
@@ -71,10 +72,11 @@ impl Identity {
             self.note_use(&token, &user, now).await?;
         }
         let caller = Caller::of(&user, Via::Token).within(token.scope);
-        Ok(Caller {
+        let caller = Caller {
             token: Some(token.id),
             ..caller
-        })
+        };
+        Ok(Found::of(caller, token.expires_at))
     }
 
     async fn note_use(

@@ -43,6 +43,18 @@ impl Identity {
                 "the user's name is empty, too long or not one",
             ));
         }
+        // An empty one is a tier like any other that is not there: the lowest.
+        if known
+            .tier
+            .is_some_and(|tier| !tier.is_empty() && !is_name(tier))
+        {
+            return Err(IdentityError::Refused("the user's tier is not one"));
+        }
+        let known = Known {
+            // What nobody could read is as good as none.
+            name: known.name.filter(|name| is_name(name)),
+            ..known
+        };
         let found = self.store.user_of(known.issuer, known.subject).await?;
         let user = match found {
             Some(user) => user,
@@ -76,9 +88,7 @@ impl Identity {
         mut user: user::Model,
         known: &Known<'_>,
     ) -> Result<user::Model, IdentityError> {
-        let name = known
-            .name
-            .filter(|name| is_name(name) && *name != user.name);
+        let name = known.name.filter(|name| *name != user.name);
         let tier = known
             .tier
             .filter(|tier| is_name(tier) && user.tier.as_deref() != Some(*tier));
