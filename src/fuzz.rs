@@ -5,6 +5,7 @@
 //! A new target is a function next to what it is about, a line here, and a line in `fuzz/Cargo.toml`.
 
 use crate::http::fuzz as http;
+use crate::identity::fuzz as identity;
 use crate::model::fuzz as model;
 use crate::provider::fuzz as provider;
 
@@ -12,7 +13,7 @@ use crate::provider::fuzz as provider;
 pub type Target = fn(&[u8]);
 
 /// All targets, by their names.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 23] = [
     // What a client sends.
     ("position", model::position),
     ("page_cursor", http::page_cursor),
@@ -23,6 +24,12 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("idempotency_key", http::idempotency_key),
     ("request_id", http::request_id),
     ("text", model::text),
+    // Who a client says that it is.
+    ("jwt", identity::jwt),
+    ("jwks", identity::jwks),
+    ("bearer", http::bearer),
+    ("cookie", http::cookie),
+    ("gateway", http::gateway),
     // What a model's server sends.
     ("sse", provider::sse),
     ("ndjson", provider::ndjson),

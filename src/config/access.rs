@@ -131,7 +131,7 @@ pub struct AuthConfig {
     /// How long after its beginning a browser's session ends.
     pub session_absolute_ms: u64,
     /// How long a token, a session or a user is believed without another look into the database: so long may it take
-    /// on other nodes until one that was ended is.
+    /// on other nodes until one that was ended is. While the database is away, five minutes.
     pub recheck_ms: u64,
     pub jwt: JwtConfig,
     pub proxy: ProxyConfig,

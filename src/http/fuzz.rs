@@ -6,10 +6,12 @@ use askama::Template as _;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts as _, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::from_fn;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use axum_extra::extract::SignedCookieJar;
+use axum_extra::extract::cookie::{Cookie, Key};
 use entity::MessageId;
 use entity::chat_message::Status;
 use futures::executor::block_on;
@@ -21,6 +23,7 @@ use super::extract::{
     AliasPath, CacheControl, CursorPath, DeletedChatPath, Form, MessagePath, NamePath, NumberPath,
     PositionPath, content_type, frame_of, idempotency_key as key_of,
 };
+use super::identify::{self, Gateway};
 use super::problem::Problem;
 use super::routes::fuzz as routes;
 use super::view::markdown;
@@ -193,6 +196,75 @@ pub(crate) fn request_id(data: &[u8]) {
         "{id:?}"
     );
     assert!((1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()));
+}
+
+/// `Authorization`, as it comes: what is taken is a part of it without white space round it.
+pub(crate) fn bearer(data: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(data) else {
+        return;
+    };
+    let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
+    if let Some(token) = identify::bearer(&headers) {
+        assert_eq!(token, token.trim());
+        assert!(
+            data.ends_with(token.as_bytes()) || data.trim_ascii_end().ends_with(token.as_bytes())
+        );
+        assert!(!token.contains(char::is_control) || token.contains('\t'));
+    }
+}
+
+/// The value of the session's cookie: as it comes it is nobody's, since nobody has signed it; signed,
+/// it says what it says.
+pub(crate) fn cookie(data: &[u8]) {
+    static KEY: LazyLock<Key> = LazyLock::new(|| Key::derive_from(&[7; 64]));
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let said = identify::read_mark(text);
+    if let Some(mark) = said {
+        assert_eq!(identify::read_mark(&identify::written(&mark)), said);
+    }
+    for is_https in [false, true] {
+        let name = identify::cookie_name(is_https);
+        let read = |sent: &str| {
+            let value = HeaderValue::from_str(sent).ok()?;
+            let headers = HeaderMap::from_iter([(header::COOKIE, value)]);
+            identify::signed_mark(&KEY, &headers, is_https)
+        };
+        assert_eq!(read(&format!("{name}={text}")), None, "{text}");
+        let jar = SignedCookieJar::new(KEY.clone()).add(Cookie::new(name, text.to_owned()));
+        let set = jar.into_response();
+        let set = set.headers().get(header::SET_COOKIE).cloned();
+        let set = set.as_ref().and_then(|set| set.to_str().ok());
+        let kept = read(set.unwrap_or_default());
+        assert!(kept == said || (kept.is_none() && said.is_none()), "{text}");
+    }
+}
+
+/// Headers, one a line, as those of a gateway: whom it vouches for, it names once.
+pub(crate) fn gateway(data: &[u8]) {
+    let gateway = Gateway {
+        user: "x-forwarded-user".to_owned(),
+        name: "x-forwarded-preferred-username".to_owned(),
+        groups: "x-forwarded-groups".to_owned(),
+        tier: "x-forwarded-tier".to_owned(),
+        sign_out_url: String::new(),
+    };
+    let headers = header_lines(data);
+    let Some(vouched) = gateway.vouched(&headers) else {
+        return;
+    };
+    assert_eq!(headers.get_all(&gateway.user).iter().count(), 1);
+    let texts = [
+        Some(&vouched.user),
+        vouched.name.as_ref(),
+        vouched.tier.as_ref(),
+    ];
+    let groups = vouched.groups.iter();
+    for text in texts.into_iter().flatten().chain(groups.clone()) {
+        assert!(!text.is_empty() && text == text.trim(), "{text:?}");
+    }
+    assert!(!groups.clone().any(|group| group.contains(',')));
 }
 
 /// What a page polls with, `POSITION?QUERY`, and behind this line the text: the piece of a page

@@ -241,7 +241,7 @@ impl Gate {
         {
             return Ok(Found::known(self.identity.vouched(vouched).await?));
         }
-        if let Some(mark) = self.mark(headers, client.is_https) {
+        if let Some(mark) = signed_mark(&self.key, headers, client.is_https) {
             match self.identity.visit(mark).await {
                 Ok(visit) => return Ok(Found::visit(mark, visit, false)),
                 // Another way in may be open.
@@ -290,13 +290,6 @@ impl Gate {
         modes.token || modes.jwt
     }
 
-    /// What the cookie says, if it is one of ours.
-    fn mark(&self, headers: &HeaderMap, is_https: bool) -> Option<SessionMark> {
-        let jar = SignedCookieJar::from_headers(headers, self.key.clone());
-        let cookie = jar.get(cookie_name(is_https))?;
-        read_mark(cookie.value())
-    }
-
     /// Gives the browser the cookie of its session.
     pub fn give(&self, response: &mut Response, mark: SessionMark, is_https: bool) {
         let lifetime = self.identity.cookie_lifetime().as_secs();
@@ -332,7 +325,7 @@ impl Gate {
 }
 
 impl Gateway {
-    fn vouched(&self, headers: &HeaderMap) -> Option<Vouched> {
+    pub(super) fn vouched(&self, headers: &HeaderMap) -> Option<Vouched> {
         let text = |name: &str| {
             (!name.is_empty()).then_some(())?;
             let mut values = headers.get_all(name).iter();
@@ -355,7 +348,7 @@ impl Gateway {
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750, 2.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
     scheme
@@ -370,12 +363,19 @@ pub(super) fn browser(headers: &HeaderMap) -> &str {
     text.get(..MAX_BROWSER_BYTES).unwrap_or(text)
 }
 
-fn cookie_name(is_https: bool) -> &'static str {
+pub(super) fn cookie_name(is_https: bool) -> &'static str {
     if is_https { HOST_COOKIE } else { COOKIE }
 }
 
+/// What the cookie says, if it is one of ours.
+pub(super) fn signed_mark(key: &Key, headers: &HeaderMap, is_https: bool) -> Option<SessionMark> {
+    let jar = SignedCookieJar::from_headers(headers, key.clone());
+    let cookie = jar.get(cookie_name(is_https))?;
+    read_mark(cookie.value())
+}
+
 /// A session as its cookie has it: form, session, user, beginning, and whether it is anonymous.
-fn written(mark: &SessionMark) -> String {
+pub(super) fn written(mark: &SessionMark) -> String {
     let kind = if mark.is_anonymous { "a" } else { "s" };
     format!(
         "{COOKIE_FORM}.{}.{}.{}.{kind}",

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
@@ -68,6 +68,27 @@ enum Keys {
     Published(PublishedKeys),
 }
 
+/// Whose a token is.
+pub(super) struct Told<'a> {
+    issuer: String,
+    subject: String,
+    name: Option<&'a str>,
+    tier: Option<&'a str>,
+    is_admin: Option<bool>,
+}
+
+impl Told<'_> {
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            issuer: &self.issuer,
+            subject: &self.subject,
+            name: self.name,
+            tier: self.tier,
+            is_admin: self.is_admin,
+        }
+    }
+}
+
 impl Jwt {
     pub fn new(settings: JwtSettings) -> Result<Self, ConnectError> {
         let keys = match &settings.keys {
@@ -82,15 +103,8 @@ impl Jwt {
     }
 
     /// The claims of a token whose signature, times, issuer and audience are right.
-    async fn claims(&self, token: &str) -> Result<Map<String, Value>, IdentityError> {
-        let no_token = IdentityError::Refused("this is neither an API token nor a JSON Web Token");
-        let header = decode_header(token).map_err(|_| no_token)?;
-        // Whatever it is, it is not understood here (RFC 7515, 4.1.11).
-        if header.crit.is_some() {
-            return Err(IdentityError::Refused(
-                "the token demands what this server does not know",
-            ));
-        }
+    pub(super) async fn claims(&self, token: &str) -> Result<Map<String, Value>, IdentityError> {
+        let header = Self::header(token)?;
         let (key, algorithm) = match &self.keys {
             Keys::Secret(key) => (key.clone(), Algorithm::HS256),
             Keys::Published(keys) => {
@@ -103,7 +117,29 @@ impl Jwt {
                 (keys.find(id, header.alg).await?, header.alg)
             }
         };
-        let decoded = decode::<Map<String, Value>>(token, &key, &self.validation(algorithm));
+        self.read(token, &key, algorithm)
+    }
+
+    /// What a token says of itself, which is not proved by anything.
+    pub(super) fn header(token: &str) -> Result<Header, IdentityError> {
+        let no_token = IdentityError::Refused("this is neither an API token nor a JSON Web Token");
+        let header = decode_header(token).map_err(|_| no_token)?;
+        // Whatever it is, it is not understood here (RFC 7515, 4.1.11).
+        if header.crit.is_some() {
+            return Err(IdentityError::Refused(
+                "the token demands what this server does not know",
+            ));
+        }
+        Ok(header)
+    }
+
+    pub(super) fn read(
+        &self,
+        token: &str,
+        key: &DecodingKey,
+        algorithm: Algorithm,
+    ) -> Result<Map<String, Value>, IdentityError> {
+        let decoded = decode::<Map<String, Value>>(token, key, &self.validation(algorithm));
         let claims = decoded.map_err(|error| refusal(&error))?.claims;
         let lacks = |name: &&String| claims.get(*name).is_none_or(Value::is_null);
         if self.settings.required.iter().find(lacks).is_some() {
@@ -112,6 +148,37 @@ impl Jwt {
             ));
         }
         Ok(claims)
+    }
+
+    /// Whose the claims are.
+    pub(super) fn told<'a>(
+        &self,
+        claims: &'a Map<String, Value>,
+    ) -> Result<Told<'a>, IdentityError> {
+        let settings = &self.settings;
+        let subject = match claims.get(&settings.user_claim) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => {
+                return Err(IdentityError::Refused("the token does not say whose it is"));
+            }
+        };
+        let issuer = match claims.get("iss") {
+            None | Some(Value::Null) => NAMELESS_ISSUER.to_owned(),
+            // Nobody can call themselves what another way in does.
+            Some(Value::String(issuer)) => format!("{NAMELESS_ISSUER}:{issuer}"),
+            Some(_) => {
+                return Err(IdentityError::Refused("the token is of somebody else"));
+            }
+        };
+        Ok(Told {
+            issuer,
+            subject,
+            name: Self::text(claims, &settings.name_claim),
+            tier: Self::text(claims, &settings.tier_claim),
+            is_admin: (!settings.admin_claim.is_empty())
+                .then(|| claims.get(&settings.admin_claim) == Some(&Value::Bool(true))),
+        })
     }
 
     fn validation(&self, algorithm: Algorithm) -> Validation {
@@ -156,33 +223,8 @@ impl Identity {
         jwt: &Jwt,
         claims: &Map<String, Value>,
     ) -> Result<Found, IdentityError> {
-        let settings = &jwt.settings;
-        let subject = match claims.get(&settings.user_claim) {
-            Some(Value::String(text)) => text.clone(),
-            Some(Value::Number(number)) => number.to_string(),
-            _ => {
-                return Err(IdentityError::Refused("the token does not say whose it is"));
-            }
-        };
-        let issuer = match claims.get("iss") {
-            None | Some(Value::Null) => NAMELESS_ISSUER.to_owned(),
-            // Nobody can call themselves what another way in does.
-            Some(Value::String(issuer)) => format!("{NAMELESS_ISSUER}:{issuer}"),
-            Some(_) => {
-                return Err(IdentityError::Refused("the token is of somebody else"));
-            }
-        };
-        let is_admin = (!settings.admin_claim.is_empty())
-            .then(|| claims.get(&settings.admin_claim) == Some(&Value::Bool(true)));
-        let user = self
-            .known_user(Known {
-                issuer: &issuer,
-                subject: &subject,
-                name: Jwt::text(claims, &settings.name_claim),
-                tier: Jwt::text(claims, &settings.tier_claim),
-                is_admin,
-            })
-            .await?;
+        let told = jwt.told(claims)?;
+        let user = self.known_user(told.known()).await?;
         Ok(Found::of(Caller::of(&user, Via::Jwt), None))
     }
 }

@@ -65,10 +65,10 @@ struct Seen {
 }
 
 /// A key, and what it is for.
-struct Key {
-    id: Option<String>,
-    algorithms: Vec<Algorithm>,
-    decoding: DecodingKey,
+pub(super) struct Key {
+    pub id: Option<String>,
+    pub algorithms: Vec<Algorithm>,
+    pub decoding: DecodingKey,
 }
 
 /// The task that fetches. It ends with this value.
@@ -179,24 +179,29 @@ impl Shelf {
 
 impl Seen {
     fn find(&self, id: Option<&str>, algorithm: Algorithm) -> Option<DecodingKey> {
-        let keys = self.keys.as_deref()?.iter();
-        let mut fitting = keys.filter(|key| {
-            key.algorithms.contains(&algorithm) && (id.is_none() || key.id.as_deref() == id)
-        });
-        let first = fitting.next()?;
-        // Which of several it is, the token has to say.
-        let is_only = id.is_some() || fitting.next().is_none();
-        is_only.then(|| first.decoding.clone())
+        let key = find(self.keys.as_deref()?, id, algorithm);
+        key.map(|key| key.decoding.clone())
     }
+}
+
+/// The key of this id for this algorithm; without an id, the only key for it.
+pub(super) fn find<'a>(keys: &'a [Key], id: Option<&str>, algorithm: Algorithm) -> Option<&'a Key> {
+    let mut fitting = keys.iter().filter(|key| {
+        key.algorithms.contains(&algorithm) && (id.is_none() || key.id.as_deref() == id)
+    });
+    let first = fitting.next()?;
+    // Which of several it is, the token has to say.
+    let is_only = id.is_some() || fitting.next().is_none();
+    is_only.then_some(first)
 }
 
 async fn fetch(document: &Document) -> Result<Arc<[Key]>, String> {
     let bytes = document.fetch().await.map_err(|error| error.to_string())?;
-    keys(&bytes).map_err(|error| format!("it is no JWKS: {error}"))
+    parse(&bytes).map_err(|error| format!("it is no JWKS: {error}"))
 }
 
 /// The keys of a JWKS that can be used. Others are passed over (RFC 7517, 5).
-fn keys(bytes: &[u8]) -> Result<Arc<[Key]>, serde_json::Error> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Arc<[Key]>, serde_json::Error> {
     #[derive(Deserialize)]
     struct Set {
         keys: Vec<Value>,

@@ -5,6 +5,8 @@
 //! forgotten here; other nodes find out when their moment is over.
 
 mod caller;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod jwt;
 mod keys;
 mod memory;

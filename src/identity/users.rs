@@ -20,6 +20,29 @@ pub(super) struct Known<'a> {
     pub is_admin: Option<bool>,
 }
 
+impl Known<'_> {
+    /// With nothing that cannot be stored.
+    pub fn checked(self) -> Result<Self, IdentityError> {
+        if !is_name(self.subject) || !is_name(self.issuer) {
+            return Err(IdentityError::Refused(
+                "the user's name is empty, too long or not one",
+            ));
+        }
+        // An empty one is a tier like any other that is not there: the lowest.
+        if self
+            .tier
+            .is_some_and(|tier| !tier.is_empty() && !is_name(tier))
+        {
+            return Err(IdentityError::Refused("the user's tier is not one"));
+        }
+        Ok(Self {
+            // What nobody could read is as good as none.
+            name: self.name.filter(|name| is_name(name)),
+            ..self
+        })
+    }
+}
+
 /// Why a user cannot be found or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
@@ -38,23 +61,7 @@ pub enum UserError {
 impl Identity {
     /// The user whom an issuer knows, as the issuer now says that they are: made when they are first seen.
     pub(super) async fn known_user(&self, known: Known<'_>) -> Result<user::Model, IdentityError> {
-        if !is_name(known.subject) || !is_name(known.issuer) {
-            return Err(IdentityError::Refused(
-                "the user's name is empty, too long or not one",
-            ));
-        }
-        // An empty one is a tier like any other that is not there: the lowest.
-        if known
-            .tier
-            .is_some_and(|tier| !tier.is_empty() && !is_name(tier))
-        {
-            return Err(IdentityError::Refused("the user's tier is not one"));
-        }
-        let known = Known {
-            // What nobody could read is as good as none.
-            name: known.name.filter(|name| is_name(name)),
-            ..known
-        };
+        let known = known.checked()?;
         let found = self.store.user_of(known.issuer, known.subject).await?;
         let user = match found {
             Some(user) => user,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: [(&str, &[&str]); 16] = [
     ("main", &["cli"]),
     // Only in builds for tests: nobody imports it.
-    ("fuzz", &["http", "provider", "model"]),
+    ("fuzz", &["http", "identity", "provider", "model"]),
     ("cli", &["app", "config", "identity", "store"]),
     (
         "app",
