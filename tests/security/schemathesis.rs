@@ -51,7 +51,7 @@ pub struct Extent {
 /// Everything: what the document gives as examples, what goes round each limit, and at random.
 const ALL: Extent = Extent {
     phases: "examples,coverage,fuzzing",
-    examples: 20,
+    examples: 12,
     paths: ".",
     min_cases: 2_000,
     min_successes: 10,
