@@ -20,6 +20,8 @@ pub struct Model {
     pub created_at: Timestamp,
     /// When it was last used, within some minutes.
     pub seen_at: Timestamp,
+    /// When what it was begun with ends by itself, and it with that.
+    pub ends_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
 }
 

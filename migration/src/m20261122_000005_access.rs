@@ -159,6 +159,7 @@ async fn create_session(manager: &SchemaManager<'_>) -> Result<(), DbErr> {
                 .col(text("browser"))
                 .col(big_integer("created_at"))
                 .col(big_integer("seen_at"))
+                .col(big_integer_null("ends_at"))
                 .col(big_integer_null("ended_at"))
                 .to_owned(),
         )

@@ -69,6 +69,7 @@ pub(super) fn gate(
         identity: Arc::new(identity(config, store, clock)?),
         key: cookie_key(config)?,
         local_hosts: config.auth.local_hosts.0.clone(),
+        other_sites: config.cors.origins.0.clone(),
         gateway: Gateway {
             user: gateway.user_header.clone(),
             name: gateway.name_header.clone(),

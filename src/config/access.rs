@@ -223,6 +223,10 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
             "browsers' cookies are signed with it, on all nodes alike: set 32 random characters or more",
         );
     }
+    if auth.session_idle_ms > auth.session_absolute_ms {
+        let reason = "a session cannot go unused for longer than `auth.session_absolute_ms`";
+        return complain("auth.session_idle_ms", reason);
+    }
     if has(AuthMode::Jwt) {
         check_jwt(&auth.jwt)?;
     }
@@ -254,7 +258,7 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
 /// Who listens to others must tell them apart.
 fn check_address(config: &Config) -> Result<(), Complaint> {
     if config.listen.ip().is_loopback() {
-        return Ok(());
+        return check_proxies(config);
     }
     let auth = &config.auth;
     if auth.modes.0.contains(&AuthMode::Local) {
@@ -277,6 +281,37 @@ fn check_address(config: &Config) -> Result<(), Complaint> {
                 config.listen
             ),
         );
+    }
+    Ok(())
+}
+
+/// A proxy makes others of those who come from this machine.
+fn check_proxies(config: &Config) -> Result<(), Complaint> {
+    let auth = &config.auth;
+    if !auth.modes.0.contains(&AuthMode::Local) || !auth.local_hosts.0.is_empty() {
+        return Ok(());
+    }
+    let url = url::Url::parse(&config.public_url).ok();
+    let is_public = url.is_some_and(|url| match url.host() {
+        Some(url::Host::Domain(name)) => name != "localhost" && !name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(ip)) => !ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => !ip.is_loopback(),
+        None => false,
+    });
+    for (key, is_set) in [
+        ("public_url", is_public),
+        ("trusted_proxies", !config.trusted_proxies.0.is_empty()),
+    ] {
+        if is_set {
+            return complain(
+                "auth.modes",
+                format!(
+                    "`{key}` says that others come through a proxy, and `local` makes each of them the server's \
+                     one user: choose `token`, `proxy`, `jwt` or `anonymous` (docs/SECURITY.md), or name the proxy's \
+                     host in `auth.local_hosts` if all who come by it may be that one"
+                ),
+            );
+        }
     }
     Ok(())
 }

@@ -31,6 +31,8 @@ const DEAR_READS: [&str; 5] = [
 ];
 /// What whoever runs the server asks, which is answered whatever else happens.
 const VITAL: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+/// What asks nobody who they are, and says whether the server lives.
+const UNCOUNTED: [&str; 2] = ["/healthz", "/readyz"];
 /// What is nobody's and costs nothing.
 const FREE: [&str; 3] = ["/assets/{file}", "/problems/{slug}", "/_components"];
 /// Where a link's holder reads, who need not be known.
@@ -49,7 +51,7 @@ pub fn route_of(extensions: &Extensions) -> &str {
 pub fn budget(method: &Method, route: &str) -> Option<Budget> {
     // Before a page of another origin may ask at all, its browser does, without saying for whom.
     let is_free = FREE.contains(&route) || *method == Method::OPTIONS;
-    if is_free || is_vital(route) {
+    if is_free || UNCOUNTED.contains(&route) {
         return None;
     }
     Some(if names(&SENDS, method, route) {
@@ -109,6 +111,7 @@ mod tests {
             (Method::POST, "/chat/create", Some(Budget::Changes)),
             (Method::GET, "/chat/search", Some(Budget::Changes)),
             (Method::GET, "/healthz", None),
+            (Method::GET, "/metrics", Some(Budget::Polls)),
             (Method::GET, "/assets/{file}", None),
             (Method::OPTIONS, "/chat/create", None),
         ] {

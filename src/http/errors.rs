@@ -59,6 +59,8 @@ impl From<TokenError> for Problem {
                 Self::new(Kind::InvalidField, error.to_string())
             }
             error @ TokenError::Scope => Self::new(Kind::ScopeNeeded, error.to_string()),
+            error @ TokenError::ShutOut => Self::new(Kind::SignInNeeded, error.to_string()),
+            error @ TokenError::TooMany => Self::new(Kind::WrongState, error.to_string()),
             TokenError::User(error) => error.into(),
             TokenError::Randomness(error) => Self::internal(&error),
             TokenError::Store(error) => error.into(),

@@ -473,10 +473,15 @@ async fn read_body(mut request: Request, state: &AppState) -> Result<Bytes, Prob
     let route = cost::route_of(request.extensions());
     let most = cost::body_bytes(request.method(), route, limits.body_bytes);
     DefaultBodyLimit::max(most).apply(&mut request);
-    let _waiting = state.load.wait_for_client();
-    tokio::time::timeout(limits.body_timeout, Bytes::from_request(request, state))
-        .await
-        .map_err(|_| Problem::bare(Kind::BodyTooSlow))?
+    let identified = request.extensions().get::<Identified>().cloned();
+    let (headers, uri) = (request.headers().clone(), request.uri().clone());
+    let waiting = state.load.wait_for_client();
+    let body = tokio::time::timeout(limits.body_timeout, Bytes::from_request(request, state)).await;
+    drop(waiting);
+    if let Some(identified) = identified {
+        identified.still(&headers, &uri).await?;
+    }
+    body.map_err(|_| Problem::bare(Kind::BodyTooSlow))?
         .map_err(|error| match error {
             BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
                 Problem::new(

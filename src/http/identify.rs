@@ -23,7 +23,7 @@ use super::problem::{Kind, Problem};
 use super::rate::RateSubject;
 use super::reply;
 use crate::chat::Chats;
-use crate::identity::{Caller, Identity, SessionMark, Visit, Vouched};
+use crate::identity::{Caller, Identity, IdentityError, SessionMark, Via, Visit, Vouched};
 use crate::limit::Budget;
 
 /// The cookie of a browser's session, and what it is called where browsers hold it to HTTPS.
@@ -31,6 +31,8 @@ const COOKIE: &str = "pollen_session";
 const HOST_COOKIE: &str = "__Host-pollen_session";
 /// What each cookie's text begins with, so that another form of it can be told apart later.
 const COOKIE_FORM: &str = "1";
+/// What proxies say of whom they pass on.
+const PASSED_ON: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
 /// Longest `User-Agent` that is looked at, in bytes.
 const MAX_BROWSER_BYTES: usize = 1_024;
 
@@ -41,6 +43,8 @@ pub struct Gate {
     pub key: Key,
     /// Names besides the loopback ones under which local users reach the server.
     pub local_hosts: Vec<String>,
+    /// Origins of other sites whose pages may come with a token.
+    pub other_sites: Vec<String>,
     /// The headers of a single-sign-on gateway.
     pub gateway: Gateway,
 }
@@ -118,14 +122,16 @@ pub(super) async fn identify(
         shown_path(request.headers())
     };
     let mut response = next.run(request).await;
-    if let Some(Ok(found)) = identified.found.get()
+    let problem = response.extensions().get::<Problem>();
+    let is_welcome = problem.is_none();
+    let is_refused = problem.is_some_and(|problem| problem.kind == Kind::SignInNeeded);
+    if is_welcome
+        && let Some(Ok(found)) = identified.found.get()
         && found.is_new
         && let Some(mark) = found.unwritten
     {
         gate.give(&mut response, mark, client.is_https);
     }
-    let problem = response.extensions().get::<Problem>();
-    let is_refused = problem.is_some_and(|problem| problem.kind == Kind::SignInNeeded);
     if is_refused && form.is_html() && gate.takes_sign_ins() {
         let query = serde_urlencoded::to_string([("next", path.unwrap_or_default())]);
         let sign_in = format!("/sign-in?{}", query.unwrap_or_default());
@@ -172,6 +178,7 @@ async fn subject(chats: &Chats, found: &Found, budget: Budget) -> RateSubject {
         token: caller.token,
         tier: tier.map(|tier| tier.name),
         is_new: found.is_new,
+        is_anonymous: caller.via == Via::Anonymous,
     }
 }
 
@@ -217,6 +224,29 @@ impl Identified {
         Ok(found.caller)
     }
 
+    /// Whether whoever asked may still come in, once all of what they ask for is there: it may have come
+    /// slowly, and what they came with may have been ended meanwhile.
+    ///
+    /// # Errors
+    /// If they may not, or are not who they were.
+    pub async fn still(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+        let Some(Ok(found)) = self.found.get() else {
+            return Ok(());
+        };
+        if found.is_new {
+            return Ok(());
+        }
+        let now = self.gate.find(headers, uri, self.client).await?.caller;
+        let was = &found.caller;
+        let is_as_it_was =
+            now.owner == was.owner && now.scope >= was.scope && now.is_admin >= was.is_admin;
+        if is_as_it_was {
+            Ok(())
+        } else {
+            Err(Problem::bare(Kind::SignInNeeded))
+        }
+    }
+
     pub fn address(&self) -> IpAddr {
         self.client.ip
     }
@@ -235,6 +265,12 @@ impl Gate {
         {
             return Ok(Found::known(self.identity.bearer(bearer).await?));
         }
+        if self.is_listed_site(headers) {
+            return Err(Problem::new(
+                Kind::SignInNeeded,
+                "pages of other sites come with a token",
+            ));
+        }
         if modes.proxy
             && client.is_by_proxy
             && let Some(vouched) = self.gateway.vouched(headers)
@@ -245,12 +281,12 @@ impl Gate {
             match self.identity.visit(mark).await {
                 Ok(visit) => return Ok(Found::visit(mark, visit, false)),
                 // Another way in may be open.
-                Err(crate::identity::IdentityError::Refused(_))
-                    if modes.local || modes.anonymous => {}
+                Err(IdentityError::Refused(_)) if modes.local || modes.anonymous => {}
                 Err(error) => return Err(error.into()),
             }
         }
         if modes.local {
+            self.check_way(headers)?;
             self.check_host(headers, uri)?;
             return Ok(Found::known(Arc::new(Caller::local())));
         }
@@ -259,6 +295,25 @@ impl Gate {
             return Ok(Found::visit(mark, visit, true));
         }
         Err(Problem::bare(Kind::SignInNeeded))
+    }
+
+    /// Whether a page of a site that the operator lists asks: browsers add cookies and a gateway's headers to what
+    /// it asks for, and it is meant to have neither.
+    fn is_listed_site(&self, headers: &HeaderMap) -> bool {
+        let origin = headers.get(header::ORIGIN);
+        origin.is_some_and(|origin| self.other_sites.iter().any(|site| origin == site.as_str()))
+    }
+
+    /// Whoever comes through a proxy is not on this machine, unless the operator says that they may as well be.
+    fn check_way(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let is_passed_on = PASSED_ON.iter().any(|name| headers.contains_key(*name));
+        if is_passed_on && self.local_hosts.is_empty() {
+            return Err(Problem::new(
+                Kind::WrongHost,
+                "this came through a proxy, and the server knows nobody but its local user",
+            ));
+        }
+        Ok(())
     }
 
     /// A page of another server that has its name lead to this machine must not reach the local user's

@@ -90,9 +90,9 @@ fn listed(headers: &HeaderMap, name: &str) -> Vec<String> {
     headers
         .get_all(name)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(|word| word.trim().to_owned())
+        // What cannot be read in a line hides nothing else in it.
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|word| String::from_utf8_lossy(word).trim().to_owned())
         .filter(|word| !word.is_empty())
         .collect()
 }
@@ -172,6 +172,13 @@ mod tests {
         let said = headers(&[("x-forwarded-for", "1.2.3.4, unknown, [2001:db8::7]:81")]);
         let client = front().client(ip("10.0.0.1"), &said);
         assert_eq!(client.ip, ip("2001:db8::7"));
+        let mut odd = HeaderMap::new();
+        odd.insert(
+            "x-forwarded-for",
+            HeaderValue::from_bytes(b"\xff\xfe, 1.2.3.4").unwrap(),
+        );
+        let client = front().client("10.0.0.1".parse().unwrap(), &odd);
+        assert_eq!(client.ip, "1.2.3.4".parse::<IpAddr>().unwrap());
         let said = headers(&[("x-forwarded-for", "nonsense")]);
         assert_eq!(front().client(ip("10.0.0.1"), &said).ip, ip("10.0.0.1"));
     }

@@ -29,6 +29,8 @@ pub(super) struct RateSubject {
     pub tier: Option<String>,
     /// Whether it is a browser that was not here before.
     pub is_new: bool,
+    /// Whether nobody knows who it is.
+    pub is_anonymous: bool,
 }
 
 impl RateSubject {
@@ -37,6 +39,7 @@ impl RateSubject {
         token: None,
         tier: None,
         is_new: false,
+        is_anonymous: false,
     };
 }
 
@@ -48,6 +51,7 @@ impl Default for RateSubject {
             token: None,
             tier: None,
             is_new: false,
+            is_anonymous: false,
         }
     }
 }
@@ -99,7 +103,9 @@ impl Rated {
     async fn come_in(&self, budget: Budget, is_shared: bool) -> Result<(), Problem> {
         let is_known = self.subject.user.is_some();
         if is_known || is_shared {
-            if self.subject.is_new {
+            // Browsers that nobody knows cost nothing to make: what they do counts for their address too.
+            let does = self.subject.is_anonymous && budget != Budget::Polls;
+            if self.subject.is_new || does {
                 self.take(Budget::Unknown).await?;
             }
             return self.take(budget).await;

@@ -144,6 +144,15 @@ pub fn no_content() -> Response {
     (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, NO_STORE)]).into_response()
 }
 
+/// Has the browser forget what the page kept there: messages that were not sent are nobody else's business.
+pub fn clear_browser(response: &mut Response) {
+    let headers = response.headers_mut();
+    headers.insert(
+        HeaderName::from_static("clear-site-data"),
+        HeaderValue::from_static("\"storage\""),
+    );
+}
+
 /// Go and look there: what a form that was posted without script gets.
 pub fn see_other(path: &str) -> Result<Response, Problem> {
     let location = HeaderValue::from_str(path).map_err(|error| Problem::internal(&error))?;

@@ -1,6 +1,6 @@
 //! Somebody who has been let in.
 
-use entity::{OwnerId, SessionId, TokenId, user};
+use entity::{OwnerId, SessionId, Timestamp, TokenId, user};
 
 pub use entity::api_token::Scope;
 
@@ -43,6 +43,8 @@ pub struct Caller {
     /// The token that they came with, or began their session with.
     pub token: Option<TokenId>,
     pub session: Option<SessionId>,
+    /// When what they came with ends by itself: nothing that they make with it lets anybody in for longer.
+    pub ends_at: Option<Timestamp>,
 }
 
 impl Caller {
@@ -57,6 +59,7 @@ impl Caller {
             via: Via::Local,
             token: None,
             session: None,
+            ends_at: None,
         }
     }
 
@@ -75,6 +78,7 @@ impl Caller {
             via,
             token: None,
             session: None,
+            ends_at: None,
         }
     }
 

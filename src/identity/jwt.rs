@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use entity::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, decode, decode_header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -187,6 +188,8 @@ impl Jwt {
         validation.leeway = settings.leeway.as_secs();
         validation.validate_nbf = true;
         let mut required: HashSet<String> = settings.required.iter().cloned().collect();
+        // One that never ends could not be taken back.
+        required.insert("exp".to_owned());
         if !settings.issuer.is_empty() {
             validation.set_issuer(&[&settings.issuer]);
             required.insert("iss".to_owned());
@@ -225,8 +228,22 @@ impl Identity {
     ) -> Result<Found, IdentityError> {
         let told = jwt.told(claims)?;
         let user = self.known_user(told.known()).await?;
-        Ok(Found::of(Caller::of(&user, Via::Jwt), None))
+        let caller = Caller {
+            ends_at: claims.get("exp").and_then(Value::as_f64).map(expiry),
+            ..Caller::of(&user, Via::Jwt)
+        };
+        // Its times are looked at each time.
+        Ok(Found::of(caller, None))
     }
+}
+
+/// `exp` is in seconds, and may have a fraction (RFC 7519, 2).
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "what is beyond all times is at their end"
+)]
+fn expiry(seconds: f64) -> Timestamp {
+    Timestamp((seconds * 1_000.0) as i64)
 }
 
 fn refusal(error: &jsonwebtoken::errors::Error) -> IdentityError {

@@ -14,7 +14,7 @@ use jsonwebtoken::jwk::{
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -27,6 +27,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(5);
 /// How long a token waits for a key. A fetch ends before.
 const PATIENCE: Duration = Duration::from_secs(7);
+
+/// Tokens that wait for a key at once, at most.
+const WAITING: usize = 256;
 
 const RSA: &[Algorithm] = &[
     Algorithm::RS256,
@@ -49,6 +52,8 @@ struct Shelf {
     document: Document,
     refresh: Duration,
     wanted: Notify,
+    /// A place for each token that waits.
+    waiting: Semaphore,
     /// Fetches that were begun.
     begun: AtomicU64,
     seen: watch::Sender<Seen>,
@@ -87,6 +92,7 @@ impl PublishedKeys {
                 document,
                 refresh,
                 wanted: Notify::new(),
+                waiting: Semaphore::new(WAITING),
                 begun: AtomicU64::new(0),
                 seen: watch::Sender::default(),
             }),
@@ -110,6 +116,11 @@ impl PublishedKeys {
         if let Some(key) = seen.borrow_and_update().find(id, algorithm) {
             return Ok(key);
         }
+        // Nobody fills the server with tokens of keys that there are not.
+        let Ok(_waiting) = self.shelf.waiting.try_acquire() else {
+            let reason = "too many tokens of unknown keys are waiting";
+            return Err(IdentityError::Unavailable(reason.to_owned()));
+        };
         // One that is under way may have been answered before the key was published.
         let wanted = self.shelf.begun.load(Ordering::SeqCst) + 1;
         self.shelf.wanted.notify_one();

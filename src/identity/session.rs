@@ -80,7 +80,8 @@ impl Identity {
             // One with a row that is gone is too old: rows go last.
             let is_young = self.settings.modes.anonymous
                 && mark.is_anonymous
-                && within(mark.created_at, self.settings.idle, now);
+                && within(mark.created_at, self.settings.idle, now)
+                && within(mark.created_at, self.settings.absolute, now);
             if is_young {
                 return Ok(Found {
                     is_unwritten: true,
@@ -90,6 +91,7 @@ impl Identity {
             return Err(IdentityError::Refused("your session has ended"));
         };
         let has_ended = row.ended_at.is_some()
+            || row.ends_at.is_some_and(|end| end <= now)
             || row.user_id != mark.user
             || !within(row.seen_at, self.settings.idle, now)
             || !within(row.created_at, self.settings.absolute, now);
@@ -136,9 +138,9 @@ impl Identity {
         }
         let mut caller = Caller::of(user, via);
         let mut end = row.created_at.plus_ms(milliseconds(self.settings.absolute));
+        caller.ends_at = row.ends_at;
         if let Some(token) = row.token_id {
-            let tokens = self.store.tokens_of(user.id).await?;
-            let found = tokens.into_iter().find(|row| row.id == token);
+            let found = self.store.token_by_id(token).await?;
             let now = self.clock.now();
             let alive = found.filter(|token| {
                 token.revoked_at.is_none() && token.expires_at.is_none_or(|end| end > now)
@@ -147,8 +149,8 @@ impl Identity {
                 return Err(IdentityError::Refused("your session has ended"));
             };
             caller = caller.within(alive.scope);
-            end = alive.expires_at.map_or(end, |expiry| expiry.min(end));
         }
+        end = row.ends_at.map_or(end, |its| its.min(end));
         caller.token = row.token_id;
         caller.session = Some(row.id);
         Ok(Found::of(caller, Some(end)))
@@ -199,7 +201,10 @@ impl Identity {
             created_at: now,
             is_anonymous: false,
         };
-        let session = &row(mark, caller.token, browser, now);
+        let session = &session::Model {
+            ends_at: caller.ends_at,
+            ..row(mark, caller.token, browser, now)
+        };
         let actor = &Actor {
             id: Some(caller.owner),
             address,
@@ -265,6 +270,7 @@ fn unwritten(mark: &SessionMark) -> Caller {
         via: Via::Anonymous,
         token: None,
         session: Some(mark.id),
+        ends_at: None,
     }
 }
 
@@ -281,6 +287,7 @@ fn row(
         browser: browser.chars().take(BROWSER_CHARS).collect(),
         created_at: mark.created_at,
         seen_at: now,
+        ends_at: None,
         ended_at: None,
     }
 }

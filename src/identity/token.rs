@@ -14,6 +14,8 @@ use crate::store::{Actor, StoreError, UserChange};
 pub const TOKEN_PREFIX: &str = "pln_";
 /// What somebody without words for it calls a token.
 const NAMELESS: &str = "token";
+/// Tokens of one user that let somebody in at the same time.
+const MAX_TOKENS: u64 = 100;
 /// Longest life of a token that has an end, in days.
 const MAX_DAYS: u64 = 3_660;
 
@@ -44,6 +46,10 @@ pub enum TokenError {
     Lifetime,
     #[error("a token cannot do more than who makes it")]
     Scope,
+    #[error("what you came with lets nobody in any more")]
+    ShutOut,
+    #[error("you have {MAX_TOKENS} tokens that let somebody in; revoke one of them")]
+    TooMany,
     #[error(transparent)]
     User(#[from] UserError),
     #[error(transparent)]
@@ -74,6 +80,7 @@ impl Identity {
         let caller = Caller::of(&user, Via::Token).within(token.scope);
         let caller = Caller {
             token: Some(token.id),
+            ends_at: token.expires_at,
             ..caller
         };
         Ok(Found::of(caller, token.expires_at))
@@ -100,7 +107,8 @@ impl Identity {
             .map(|_| ())
     }
 
-    /// Makes a token for a user. With `by`, it can do no more than that caller.
+    /// Makes a token for a user. With `by`, it can do no more than that caller, and for no longer than what they
+    /// came with.
     ///
     /// # Errors
     /// If its name or its lifetime is none, or it is to do more.
@@ -133,15 +141,25 @@ impl Identity {
             scope: new.scope,
             made_with: by.and_then(|caller| caller.token),
             created_at: now,
-            expires_at: new.lifetime.map(|life| end(now, life)).transpose()?,
+            expires_at: earlier(
+                new.lifetime.map(|life| end(now, life)).transpose()?,
+                by.and_then(|caller| caller.ends_at),
+            ),
             revoked_at: None,
             used_at: None,
         };
         let token = &row;
         self.store
             .tx(|tx| async move {
+                // Whoever was shut out since they were let in makes none, nor does a token that was revoked.
+                if by.is_some() && !tx.may_make_tokens(user, token.made_with).await? {
+                    return Err(TokenError::ShutOut);
+                }
+                if tx.count_tokens(user, now).await? >= MAX_TOKENS {
+                    return Err(TokenError::TooMany);
+                }
                 tx.audit(actor, "token.create", token.id, now).await?;
-                tx.insert_token(token.clone()).await
+                Ok(tx.insert_token(token.clone()).await?)
             })
             .await?;
         Ok(MadeToken {
@@ -194,6 +212,11 @@ impl Identity {
             Err(TokenError::NotFound)
         }
     }
+}
+
+/// Of two ends the one that comes first; none is no end.
+fn earlier(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    one.into_iter().chain(other).min()
 }
 
 fn end(now: Timestamp, life: Duration) -> Result<Timestamp, TokenError> {

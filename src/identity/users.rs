@@ -175,14 +175,18 @@ impl Identity {
         self.store.audit_page(before, limit).await
     }
 
-    /// A user by their name, made if there is none.
+    /// A user of the command line's own by their name, made if there is none; or anybody by their id. Whom somebody
+    /// else calls by this name is another one.
     ///
     /// # Errors
-    /// If the name is none, or several users have it.
+    /// If the name is none, or they are being erased.
     pub async fn find_or_make_user(&self, name: &str) -> Result<user::Model, UserError> {
-        match self.find_user(name).await {
-            Err(UserError::NotFound(_)) => {}
-            found => return found,
+        if name.parse::<OwnerId>().is_ok() {
+            return self.find_user(name).await;
+        }
+        let own = self.store.user_of(ISSUER, name).await?;
+        if let Some(own) = own.filter(|user| user.deleted_at.is_none()) {
+            return Ok(own);
         }
         if !is_name(name) {
             return Err(UserError::Name);
@@ -198,7 +202,9 @@ impl Identity {
         self.store
             .tx(|tx| async move { tx.insert_user(user.clone()).await })
             .await?;
-        self.find_user(name).await
+        let own = self.store.user_of(ISSUER, name).await?;
+        own.filter(|user| user.deleted_at.is_none())
+            .ok_or_else(|| UserError::NotFound(name.to_owned()))
     }
 
     /// Changes a user. Disabling one ends their sessions too.

@@ -3,9 +3,12 @@
 use entity::session::{Column, Entity, Model};
 use entity::{OwnerId, SessionId, Timestamp, TokenId};
 use sea_orm::sea_query::{Expr, OnConflict};
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, QuerySelect};
 
 use super::{Store, StoreError, Tx};
+
+/// Sessions of one user in a list.
+const LISTED: u64 = 200;
 
 /// Which sessions of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +26,8 @@ impl Store {
         Ok(Entity::find_by_id(id).one(self.reader()).await?)
     }
 
-    /// The user's sessions that were not ended and were used after `seen_after`, the last one first.
+    /// The user's sessions that were not ended and were used after `seen_after`, the last one first; of very many
+    /// those that were used last.
     ///
     /// # Errors
     /// If the database fails.
@@ -37,6 +41,7 @@ impl Store {
             .filter(Column::EndedAt.is_null())
             .filter(Column::SeenAt.gt(seen_after))
             .order_by_desc(Column::SeenAt)
+            .limit(LISTED)
             .all(self.reader())
             .await?)
     }

@@ -2,10 +2,15 @@
 
 use entity::api_token::{Column, Entity, Model};
 use entity::{OwnerId, Timestamp, TokenId, user};
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder};
+use sea_orm::sea_query::{Condition, Expr};
+use sea_orm::{
+    ColumnTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+};
 
 use super::{Store, StoreError, Tx};
+
+/// Tokens of one user in a list.
+const LISTED: u64 = 500;
 
 impl Store {
     /// The token of this digest, and its user.
@@ -24,15 +29,27 @@ impl Store {
         Ok(user.map(|user| (token, user)))
     }
 
-    /// The user's tokens, the newest first, those among them that are of no use any more.
+    /// The token of this id, whether or not it is of use.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn token_by_id(&self, id: TokenId) -> Result<Option<Model>, StoreError> {
+        Ok(Entity::find_by_id(id).one(self.reader()).await?)
+    }
+
+    /// The user's tokens: those that were not revoked come first, and of each kind the newest. Of those that
+    /// are of no use any more, the oldest are left out.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn tokens_of(&self, user: OwnerId) -> Result<Vec<Model>, StoreError> {
+        let is_revoked = Expr::case(Column::RevokedAt.is_null(), 0).finally(1);
         Ok(Entity::find()
             .filter(Column::UserId.eq(user))
+            .order_by_asc(Expr::Case(Box::new(is_revoked)))
             .order_by_desc(Column::CreatedAt)
             .order_by_desc(Column::Id)
+            .limit(LISTED)
             .all(self.reader())
             .await?)
     }
@@ -50,6 +67,47 @@ impl Store {
 }
 
 impl Tx {
+    /// How many of the user's tokens let somebody in at this time.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn count_tokens(&self, user: OwnerId, now: Timestamp) -> Result<u64, StoreError> {
+        let lasts = Condition::any()
+            .add(Column::ExpiresAt.is_null())
+            .add(Column::ExpiresAt.gt(now));
+        Ok(Entity::find()
+            .filter(Column::UserId.eq(user))
+            .filter(Column::RevokedAt.is_null())
+            .filter(lasts)
+            .count(self.connection())
+            .await?)
+    }
+
+    /// Whether the user may come in, and the token that they came with was not revoked; both stay as they are
+    /// until this transaction ends.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn may_make_tokens(
+        &self,
+        user: OwnerId,
+        with: Option<TokenId>,
+    ) -> Result<bool, StoreError> {
+        let user = user::Entity::find_by_id(user)
+            .lock_exclusive()
+            .one(self.connection())
+            .await?;
+        if !user.is_some_and(|user| user.disabled_at.is_none() && user.deleted_at.is_none()) {
+            return Ok(false);
+        }
+        let Some(with) = with else { return Ok(true) };
+        let token = Entity::find_by_id(with)
+            .lock_exclusive()
+            .one(self.connection())
+            .await?;
+        Ok(token.is_some_and(|token| token.revoked_at.is_none()))
+    }
+
     /// Inserts a token.
     ///
     /// # Errors

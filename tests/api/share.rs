@@ -399,7 +399,7 @@ on_both_databases! {
     }
 
     async fn forms_share_without_script(kind: Kind) {
-        let app = TestApp::start_with(kind, Upstream::echo().await, &[("public_url", "https://chat.example.org/")]).await;
+        let app = TestApp::start_with(kind, Upstream::echo().await, &[("public_url", "https://chat.example.org/"), ("auth.local_hosts", "chat.example.org")]).await;
         let (chat, ..) = app.ask("one").await;
         let shares = format!("/chat/{chat}/shares");
         let make = async |term: &'static str| {

@@ -116,6 +116,7 @@ async fn plant_keys(
         browser: format!("Browser {WORD}"),
         created_at: expires_at,
         seen_at: expires_at,
+        ends_at: None,
         ended_at: None,
     };
     let ids = (token.id, session.id);

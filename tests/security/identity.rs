@@ -305,6 +305,9 @@ fn who_listens_to_others_must_tell_them_apart() {
             .any(|text| text.contains("without signing in"))
     );
     loaded(&[open, ("auth.modes", "token")]).unwrap();
+    loaded(&[("public_url", "http://localhost:8080")]).unwrap();
+    let hub = ("auth.local_hosts", "hub.example.org");
+    loaded(&[hub, ("trusted_proxies", "127.0.0.1")]).unwrap();
     for missing in [
         vec![("auth.modes", "")],
         vec![("auth.modes", "tokens")],
@@ -322,6 +325,13 @@ fn who_listens_to_others_must_tell_them_apart() {
         ],
         vec![("cors.origins", "https://a.example/path")],
         vec![("trusted_proxies", "10.0.0.0/40")],
+        // A proxy makes others of those who come from this machine.
+        vec![("trusted_proxies", "127.0.0.1")],
+        vec![("public_url", "https://chat.example.org")],
+        vec![
+            ("auth.session_idle_ms", "5000"),
+            ("auth.session_absolute_ms", "4000"),
+        ],
     ] {
         let error = loaded(&missing).unwrap_err();
         assert!(
@@ -363,7 +373,14 @@ async fn a_name_that_leads_here_from_elsewhere_reaches_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_site_s_page_changes_nothing() {
-    let app = app_with(Kind::Sqlite, &[("public_url", "https://chat.example.org")]).await;
+    let app = app_with(
+        Kind::Sqlite,
+        &[
+            ("public_url", "https://chat.example.org"),
+            ("auth.local_hosts", "chat.example.org"),
+        ],
+    )
+    .await;
     let with = async |headers: &[(&'static str, &'static str)]| {
         let headers = headers.to_vec();
         let asked = app.request(Method::POST, "/chat/create", |mut r| {

@@ -3,6 +3,7 @@
 mod admin;
 pub mod callers;
 mod dangers;
+mod ends;
 mod fuzz;
 mod identity;
 mod keys;

@@ -397,6 +397,8 @@ impl World {
         let mut settings = ALL_WAYS.to_vec();
         settings.extend(NO_LIMITS);
         settings.push(("auth.modes", modes));
+        // With a gateway before it a server is asked to say that others are meant to be its local user.
+        settings.push(("auth.local_hosts", "localhost"));
         let app = TestApp::start_with(kind, Upstream::echo().await, &settings).await;
         let db = app.database.connect().await;
         let me = As::bearer(&token(&app, "victim", Scope::Write).await);
@@ -611,6 +613,7 @@ impl World {
             browser: "planted".into(),
             created_at: now,
             seen_at: now,
+            ends_at: Option::None,
             ended_at: ended,
         };
         let id = row.id.0;

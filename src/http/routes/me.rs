@@ -91,16 +91,16 @@ async fn forget(
     Acting(actor): Acting,
 ) -> Result<Response, Problem> {
     erase(&app, owner, &actor).await?;
-    match form {
-        Form::Json => Ok(reply::no_content()),
-        Form::Page => reply::see_other("/"),
-        Form::Fragment => {
-            let mut response = reply::no_content();
-            let headers = response.headers_mut();
-            headers.insert(HX_REDIRECT, HeaderValue::from_static("/"));
-            Ok(response)
-        }
+    let mut response = match form {
+        Form::Page => reply::see_other("/")?,
+        Form::Json | Form::Fragment => reply::no_content(),
+    };
+    if form == Form::Fragment {
+        let headers = response.headers_mut();
+        headers.insert(HX_REDIRECT, HeaderValue::from_static("/"));
     }
+    reply::clear_browser(&mut response);
+    Ok(response)
 }
 
 /// The same by a form, which says the word.

@@ -126,6 +126,7 @@ async fn sign_out(
         Form::Fragment | Form::Page => reply::see_other("/")?,
     };
     app.gate.take(&mut response, client.is_https);
+    reply::clear_browser(&mut response);
     Ok(response)
 }
 

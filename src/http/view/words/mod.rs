@@ -231,6 +231,12 @@ pub fn put(text: &str, value: impl Display) -> String {
     put_all(text, &[&value])
 }
 
+/// What stands before and after the `{}` of the text: for somebody's own words between them in a `<bdi>`, which
+/// turns the rest of the sentence around in no script.
+pub fn around(text: &'static str) -> (&'static str, &'static str) {
+    text.split_once("{}").unwrap_or((text, ""))
+}
+
 /// The text with the values in the places of its `{}`, from left to right.
 pub fn put_all(text: &str, values: &[&dyn Display]) -> String {
     let mut parts = text.splitn(values.len() + 1, "{}");
