@@ -111,9 +111,9 @@ const HARM: &str = r#"(() => {
       if (/^(hx-|name$)/.test(name) || (name === 'id' && !element.matches('.open'))) complain(name, element);
     }
   }
-  const plain = '.text, .thought, #chat-title, .chat-title, .chat-preview, .agent strong, .agent span, .note, .notice p, .problem p, code > code';
+  const plain = '.text, .thought, #chat-title, .chat-title, .chat-preview, .agent strong, .agent span, .note, .notice p, .problem p, bdi, code > code';
   for (const element of document.querySelectorAll(plain)) {
-    const inside = element.querySelector(':scope > :not(.dot, mark, code, strong, a[href="/models"])');
+    const inside = element.querySelector(':scope > :not(.dot, mark, code, strong, bdi, a[href="/models"])');
     if (inside) complain('in a plain text', inside);
   }
   for (const { name } of performance.getEntriesByType('resource')) {
