@@ -151,7 +151,7 @@ pub struct JwtConfig {
     pub audience: String,
     /// How far the clocks may be apart.
     pub leeway_ms: u64,
-    /// Claims that have to be there, with commas between them.
+    /// Claims that have to be there besides `exp`, with commas between them.
     #[schemars(with = "String")]
     pub required_claims: List<String>,
     /// The claim that tells users apart.

@@ -305,8 +305,8 @@ pub struct LimitsConfig {
     /// Requests a minute that change something else, search or export, for each user and each token, but for the local
     /// user. 0: no limit.
     pub changes_per_minute: u32,
-    /// Requests a minute of nobody who is known, failed attempts to sign in and browsers that are new, for each
-    /// address; of IPv6 for each /64. 0: no limit.
+    /// Requests a minute of nobody who is known, failed attempts to sign in, browsers that are new, and what anonymous
+    /// ones send and change, for each address; of IPv6 for each /64. 0: no limit.
     pub unknown_per_minute: u32,
     /// Requests in flight; further ones are answered by 503. From an eighth of them on clients are asked to poll less often.
     pub max_in_flight: usize,
