@@ -113,7 +113,7 @@ const HARM: &str = r#"(() => {
   }
   const plain = '.text, .thought, #chat-title, .chat-title, .chat-preview, .agent strong, .agent span, .note, .notice p, .problem p, bdi, code > code';
   for (const element of document.querySelectorAll(plain)) {
-    const inside = element.querySelector(':scope > :not(.dot, mark, code, strong, bdi, a[href="/models"])');
+    const inside = element.querySelector(':scope > :not(.dot, mark, code, strong, .notice p > bdi, a[href="/models"])');
     if (inside) complain('in a plain text', inside);
   }
   for (const { name } of performance.getEntriesByType('resource')) {
