@@ -21,7 +21,7 @@ use crate::cache::{CacheSettings, OpenError, ResponseCache};
 use crate::chat::{AttemptSettings, ChatSettings, Chats, Rooms};
 use crate::config::{AgentConfig, BrokenChoice, BusyChoice, Config, FullChoice, TierConfig};
 use crate::http::{self, Front, HttpLimits, ServeSettings};
-use crate::ledger::{FlushSettings, Flusher, Follower, LedgerLimits, Ledgers};
+use crate::ledger::{FlushSettings, Flusher, Follower, Heads, LedgerLimits, Ledgers};
 use crate::limit::{LimitSettings, Limits};
 use crate::model::agent::Agent;
 use crate::model::allowance::Tier;
@@ -157,6 +157,7 @@ impl App {
             ledgers,
             flusher: Arc::clone(&flusher),
             follower: Follower::new(Arc::clone(&store), follow_interval),
+            heads: Heads::new(Arc::clone(&store), follow_interval),
             catalogue,
             cache,
         };

@@ -1,10 +1,12 @@
 //! Proven access: a value of these types exists only for who may have it.
 
+use std::sync::Arc;
+
 use entity::chat::Model as Chat;
 use entity::{ChatId, OwnerId};
 
 use super::{Chats, SharedChat};
-use crate::store::StoreError;
+use crate::store::{Head, StoreError};
 
 /// A chat of the caller's own, as it was when access was proved.
 #[derive(Clone, Debug)]
@@ -16,6 +18,27 @@ pub struct OwnedChat {
 pub trait ReadableChat {
     /// The chat as it was when access was proved.
     fn row(&self) -> &Chat;
+
+    /// What is remembered of a chat that is polled, which may be a little behind.
+    fn head(&self) -> Option<&Arc<Head>> {
+        None
+    }
+}
+
+/// A chat of the caller's own that they poll: what is remembered of it.
+#[derive(Clone, Debug)]
+pub struct WatchedChat {
+    head: Arc<Head>,
+}
+
+impl ReadableChat for WatchedChat {
+    fn row(&self) -> &Chat {
+        &self.head.chat
+    }
+
+    fn head(&self) -> Option<&Arc<Head>> {
+        Some(&self.head)
+    }
 }
 
 impl ReadableChat for OwnedChat {
@@ -86,6 +109,17 @@ impl Chats {
     pub async fn own(&self, owner: OwnerId, id: ChatId) -> Result<OwnedChat, AccessError> {
         let chat = self.store.chat(owner, id).await?;
         chat.map(|chat| OwnedChat { chat })
+            .ok_or(AccessError::NotFound)
+    }
+
+    /// The same for a poll, which reads the chat only when it has changed.
+    ///
+    /// # Errors
+    /// As [`Self::own`].
+    pub async fn watch(&self, owner: OwnerId, id: ChatId) -> Result<WatchedChat, AccessError> {
+        let head = self.heads.read(id).await?;
+        head.filter(|head| head.chat.owner_id == owner)
+            .map(|head| WatchedChat { head })
             .ok_or(AccessError::NotFound)
     }
 }

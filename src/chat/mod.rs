@@ -56,7 +56,7 @@ use tokio::sync::Notify;
 use tower::retry::budget::TpsBudget;
 
 use crate::cache::{Flights, ResponseCache};
-use crate::ledger::{Flusher, Follower, Ledgers};
+use crate::ledger::{Flusher, Follower, Heads, Ledgers};
 use crate::model::agent::Agent;
 use crate::model::allowance::Tier;
 use crate::model::clock::Clock;
@@ -64,7 +64,7 @@ use crate::provider::Catalogue;
 use crate::store::Store;
 
 pub use about::{About, AboutError, AboutSpent};
-pub use access::{AccessError, OwnedChat, ReadableChat, Reader};
+pub use access::{AccessError, OwnedChat, ReadableChat, Reader, WatchedChat};
 pub use again::{Again, AgainError, Otherwise};
 pub use agents::AgentError;
 pub use allowance::{AllowanceError, Limits};
@@ -115,6 +115,7 @@ pub struct Chats {
     ledgers: Arc<Ledgers>,
     flusher: Arc<Flusher>,
     follower: Follower,
+    heads: Heads,
     catalogue: Arc<Catalogue>,
     cache: Arc<ResponseCache>,
     clock: Arc<dyn Clock>,
@@ -134,6 +135,7 @@ pub struct Rooms {
     pub ledgers: Arc<Ledgers>,
     pub flusher: Arc<Flusher>,
     pub follower: Follower,
+    pub heads: Heads,
     pub catalogue: Arc<Catalogue>,
     pub cache: Arc<ResponseCache>,
 }
@@ -206,6 +208,7 @@ impl Chats {
             ledgers: rooms.ledgers,
             flusher: rooms.flusher,
             follower: rooms.follower,
+            heads: rooms.heads,
             catalogue: rooms.catalogue,
             cache: rooms.cache,
             clock,

@@ -1,6 +1,8 @@
 //! The messages poll: what is new in a chat since a cursor, and what has changed of the rest
 //! since a revision.
 
+use std::sync::Arc;
+
 use entity::MessageId;
 use entity::chat::{Model as Chat, Status as ChatStatus};
 use entity::chat_message::Status;
@@ -9,7 +11,7 @@ use super::read::is_written;
 use super::{Chats, MessageRead, ReadableChat};
 use crate::model::delta::MAX_DELTA_BYTES;
 use crate::model::hint::Activity;
-use crate::store::{MessagePage, StoreError};
+use crate::store::{Head, MessagePage, StoreError};
 
 /// Messages in one answer at most, new and changed ones counted apart.
 pub const MESSAGES_PER_PAGE: u64 = 100;
@@ -52,7 +54,27 @@ impl Chats {
         cursor: Option<MessageId>,
         revision: Option<i64>,
     ) -> Result<MessagesPoll, MessagesError> {
-        let id = chat.row().id;
+        let head = match chat.head() {
+            Some(head) => self.head_for(head, revision).await?,
+            None => None,
+        };
+        if let Some(head) = &head
+            && is_quiet(head, cursor, revision)
+        {
+            return Ok(MessagesPoll::quiet(head));
+        }
+        let chat = head.as_ref().map_or(chat.row(), |head| &head.chat);
+        // Boxed, for most polls end before it.
+        Box::pin(self.read_messages(chat, cursor, revision)).await
+    }
+
+    async fn read_messages(
+        &self,
+        chat: &Chat,
+        cursor: Option<MessageId>,
+        revision: Option<i64>,
+    ) -> Result<MessagesPoll, MessagesError> {
+        let id = chat.id;
         // The order matters: the chat's row was read first, so that its revision promises no
         // more than what is read after it, and memory is asked before the messages are read.
         let live = self.ledgers.of_chat(id);
@@ -64,8 +86,8 @@ impl Chats {
                 .await?
                 .ok_or(MessagesError::UnknownCursor)?,
         };
-        let seen = revision.unwrap_or(chat.row().revision);
-        let (changed, through) = if seen < chat.row().revision {
+        let seen = revision.unwrap_or(chat.revision);
+        let (changed, through) = if seen < chat.revision {
             self.store
                 .messages_changed(id, after, seen, MESSAGES_PER_PAGE, MAX_DELTA_BYTES)
                 .await?
@@ -80,12 +102,12 @@ impl Chats {
                 .await?
         };
         let mut poll = MessagesPoll {
-            chat: chat.row().clone(),
+            chat: chat.clone(),
             cursor,
             revision: if changed.has_more {
                 through
             } else {
-                chat.row().revision
+                chat.revision
             },
             has_more: changed.has_more || new.has_more,
             changed: Vec::with_capacity(changed.messages.len()),
@@ -113,6 +135,45 @@ impl Chats {
         }
         poll.activity = activity(&poll);
         Ok(poll)
+    }
+}
+
+impl Chats {
+    /// What is remembered of the chat, read again if the client has seen more of it, on another node.
+    async fn head_for(
+        &self,
+        head: &Arc<Head>,
+        revision: Option<i64>,
+    ) -> Result<Option<Arc<Head>>, MessagesError> {
+        if revision.is_none_or(|seen| seen <= head.chat.revision) {
+            return Ok(Some(Arc::clone(head)));
+        }
+        Ok(Box::pin(self.heads.read_again(head.chat.id)).await?)
+    }
+}
+
+/// Whether the client has all that there is of the chat.
+fn is_quiet(head: &Head, cursor: Option<MessageId>, revision: Option<i64>) -> bool {
+    cursor.is_some()
+        && cursor == head.last
+        && revision.is_none_or(|seen| seen == head.chat.revision)
+}
+
+impl MessagesPoll {
+    fn quiet(head: &Head) -> Self {
+        let activity = match head.chat.status {
+            ChatStatus::WaitingForChatbot => Activity::Flowing,
+            ChatStatus::WaitingForUser => Activity::Idle,
+        };
+        Self {
+            chat: head.chat.clone(),
+            changed: Vec::new(),
+            new: Vec::new(),
+            cursor: head.last,
+            revision: head.chat.revision,
+            has_more: false,
+            activity,
+        }
     }
 }
 

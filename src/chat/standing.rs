@@ -39,7 +39,7 @@ impl Chats {
         if let Some(member) = self.members.get(&id) {
             return Ok(member);
         }
-        let user = self.store.user(id).await?;
+        let user = Box::pin(self.store.user(id)).await?;
         let is_unknown = user.as_ref().is_none_or(|user| user.issuer == ANONYMOUS);
         let own = user.as_ref().and_then(|user| user.tier.as_deref());
         let tier = own.or_else(|| self.usual_tier(is_unknown));

@@ -4,6 +4,7 @@
 //! Hyper limits the headers of HTTP/1 alone, once it knows that they are that; and does not limit who reads slowly.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -23,7 +24,8 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::peer::Peer;
+use super::peer::Front;
+use super::visitor::Visitor;
 
 /// Looks at a connection within the time that it has for headers. So much later is noticed what is too late.
 const LOOKS: u32 = 4;
@@ -51,7 +53,8 @@ pub(super) struct Ending {
 /// Serves it until it ends, or is ended.
 pub(super) async fn run(
     builder: &Builder<TokioExecutor>,
-    (stream, peer): (TcpStream, Peer),
+    (stream, peer): (TcpStream, IpAddr),
+    front: Arc<Front>,
     router: Router,
     patience: Patience,
     ending: Ending,
@@ -61,13 +64,14 @@ pub(super) async fn run(
         stream,
         pulse: Arc::clone(&pulse),
     };
-    let service = counted(router, peer, Arc::clone(&pulse));
+    let service = counted(router, (peer, front), Arc::clone(&pulse));
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let mut is_ending = false;
     let mut watch = Watch::new(patience);
     loop {
         tokio::select! {
+            biased;
             ended = connection.as_mut() => {
                 // A client that goes away, or is too slow, is nothing to report.
                 if let Err(error) = ended {
@@ -99,7 +103,7 @@ pub(super) async fn run(
 /// The router, told where requests come from.
 fn counted(
     router: Router,
-    peer: Peer,
+    (peer, front): (IpAddr, Arc<Front>),
     pulse: Arc<Pulse>,
 ) -> impl Service<
     Request<Incoming>,
@@ -111,7 +115,8 @@ fn counted(
 + 'static {
     let router = TowerToHyperService::new(router);
     service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
+        let visitor = Visitor::new(front.client(peer, request.headers()), request.headers());
+        request.extensions_mut().insert(visitor);
         let is_http2 = request.version() == Version::HTTP_2;
         pulse.is_http2.store(is_http2, Ordering::Relaxed);
         // If it told its length in another way besides, hyper has kept it from us: whoever is in front may take

@@ -29,6 +29,13 @@ const DEAR_READS: [&str; 5] = [
     "/admin/chat/{uuid}/export",
     "/admin/user/{uuid}/chats",
 ];
+/// What the routes begin with that clients poll, whatever follows.
+const POLLS: [&str; 4] = [
+    "/chat/message/{uuid}/tokens",
+    "/chat/{uuid}/messages",
+    "/shared/{secret}/message/{uuid}/tokens",
+    "/shared/{secret}/messages",
+];
 /// What whoever runs the server asks, which is answered whatever else happens.
 const VITAL: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// What asks nobody who they are, and says whether the server lives.
@@ -45,6 +52,11 @@ pub const FEW_FIELDS_BYTES: usize = 32 * 1024;
 pub fn route_of(extensions: &Extensions) -> &str {
     let matched = extensions.get::<MatchedPath>();
     matched.map_or("", MatchedPath::as_str)
+}
+
+/// Whether it is one of the polls of which clients send several a second.
+pub fn is_poll(route: &str) -> bool {
+    POLLS.iter().any(|poll| route.starts_with(poll))
 }
 
 /// None: it counts against none.
@@ -130,7 +142,7 @@ mod tests {
         let reads = DEAR_READS
             .into_iter()
             .filter(|route| !route.starts_with("/me/"));
-        for route in named.chain(reads).chain(VITAL).chain(FREE) {
+        for route in named.chain(reads).chain(VITAL).chain(FREE).chain(POLLS) {
             assert!(routes.contains(&format!("\"{route}\"")), "{route}");
         }
     }

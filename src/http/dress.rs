@@ -1,26 +1,27 @@
-//! The outermost layer: gives each request its id and its span, writes out problems, sets the
-//! headers that every answer has.
+//! Gives each request its id and its span, writes out problems, sets the headers that every answer has.
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use tracing::Instrument;
+use tracing::Span;
 use uuid::Uuid;
 
+use super::cost;
 use super::extract::{Form, frame_of};
 use super::identify::SignInAt;
 use super::link;
-use super::peer::ClientAddress;
 use super::problem::Problem;
 use super::rate::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use super::reply;
 use super::view::frame::Frame;
 use super::view::problem::{ProblemFragment, ProblemPage};
+use super::visitor::Visitor;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A client's own request id is taken if it is a short, visible word.
 const MAX_REQUEST_ID_CHARS: usize = 128;
+/// Headers that are added to every answer, for which room is made at once.
+const USUAL_HEADERS: usize = 8;
 
 /// Nothing inline, nothing from elsewhere, and nobody frames it.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
@@ -43,34 +44,64 @@ const A_YEAR_OF_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000"
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-pub(super) async fn dress(request: Request, next: Next) -> Response {
-    let id = request_id(&request);
-    let form = Form::of(request.headers());
-    let frame = frame_of(request.headers());
-    let client = request.extensions().get::<ClientAddress>();
-    let is_https = client.is_some_and(|client| client.is_https);
-    let method = request.method().clone();
-    let path = link::masked(request.uri().path());
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("", |matched| matched.as_str())
-        .to_owned();
-    let span = tracing::info_span!("http", %method, route, request_id = id);
-    async move {
-        let response = next.run(request).await;
-        let mut response = match response.extensions().get::<Problem>().cloned() {
-            Some(problem) => write_out(&problem, &response, (form, frame), &path, &id),
-            None => response,
-        };
-        let status = response.status();
-        // Polls come several times a second from each client: they are news to nobody.
-        if method.is_safe() && !status.is_server_error() {
-            tracing::debug!(status = status.as_u16(), path, "answered");
-        } else {
-            tracing::info!(%method, status = status.as_u16(), path, request_id = id, "answered");
+/// What is needed of a request to dress its answer.
+pub(super) struct Dress {
+    id: RequestId,
+    form: Form,
+    /// How the page looks that a problem may be written on.
+    frame: Option<Frame>,
+    method: Method,
+    uri: Uri,
+    /// Empty where there is none.
+    route: Option<MatchedPath>,
+    is_https: bool,
+}
+
+impl Dress {
+    pub fn of(request: &Request, visitor: &Visitor) -> Self {
+        let (headers, form) = (request.headers(), visitor.form);
+        Self {
+            id: request_id(headers),
+            form,
+            frame: (form == Form::Page).then(|| frame_of(headers)),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            route: request.extensions().get().cloned(),
+            is_https: visitor.client.is_https,
         }
+    }
+
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("", MatchedPath::as_str)
+    }
+
+    /// What the log says beside whatever happens meanwhile. Polls come several times a second from each client, and
+    /// have theirs only where the log is to say everything: what fails in one is told with its id by
+    /// [`Dress::put_on`].
+    pub fn span(&self) -> Span {
+        let (method, route, request_id) = (&self.method, self.route(), self.id.as_str());
+        if cost::is_poll(route) {
+            tracing::debug_span!("http", %method, route, request_id)
+        } else {
+            tracing::info_span!("http", %method, route, request_id)
+        }
+    }
+
+    /// Writes out the problem that a response carries, and sets the headers that every answer has.
+    pub fn put_on(&self, response: Response) -> Response {
+        let mut response = match response.extensions().get::<Problem>() {
+            Some(problem) => {
+                let written = self.write_out(problem, &response);
+                self.log(written.status(), problem.cause.as_deref());
+                written
+            }
+            None => {
+                self.log(response.status(), None);
+                response
+            }
+        };
         let headers = response.headers_mut();
+        headers.reserve(USUAL_HEADERS);
         if is_html(headers) {
             headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
             headers.insert(header::REFERRER_POLICY, SAME_ORIGIN);
@@ -78,7 +109,7 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
             headers.insert(CROSS_ORIGIN_OPENER_POLICY, SAME_ORIGIN);
             headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         }
-        if link::is_link(&path) {
+        if link::is_link(self.uri.path()) {
             link::keep_to_itself(headers);
         }
         headers.insert(
@@ -90,76 +121,99 @@ pub(super) async fn dress(request: Request, next: Next) -> Response {
             HeaderValue::from_static("Accept, Accept-Encoding, HX-Request"),
         );
         headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, SAME_ORIGIN);
-        if is_https {
+        if self.is_https {
             headers.insert(header::STRICT_TRANSPORT_SECURITY, A_YEAR_OF_HTTPS);
         }
-        if let Ok(id) = HeaderValue::from_str(&id) {
-            headers.insert(X_REQUEST_ID, id);
-        }
+        headers.insert(X_REQUEST_ID, self.id.0.clone());
         response
     }
-    .instrument(span)
-    .await
+
+    /// Polls come several times a second from each client: they are news to nobody, unless they fail.
+    fn log(&self, status: StatusCode, cause: Option<&str>) {
+        let is_news = !self.method.is_safe() || status.is_server_error();
+        if !is_news && !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let (path, status) = (link::masked(self.uri.path()), status.as_u16());
+        let (method, request_id) = (&self.method, self.id.as_str());
+        if let Some(error) = cause {
+            tracing::error!(%method, status, path, request_id, error, "answered");
+        } else if is_news {
+            tracing::info!(%method, status, path, request_id, "answered");
+        } else {
+            tracing::debug!(status, path, "answered");
+        }
+    }
+
+    /// The problem in the form that the client wants, with the headers that came with it.
+    fn write_out(&self, problem: &Problem, bare: &Response) -> Response {
+        let status = problem.kind.status();
+        let path = link::masked(self.uri.path());
+        let body = problem.body(&path, self.id.as_str());
+        let written = match self.form {
+            Form::Json => reply::json(status, &body).map(|mut response| {
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_TYPE, PROBLEM_JSON);
+                response
+            }),
+            Form::Fragment => {
+                let mut fragment = ProblemFragment::new(problem, &body);
+                let sign_in = bare.extensions().get::<SignInAt>();
+                fragment.sign_in = sign_in.map(|SignInAt(url)| url.as_str());
+                reply::html_now(status, &fragment)
+            }
+            Form::Page => {
+                let frame = self.frame.clone().unwrap_or_default();
+                reply::html_now(status, &ProblemPage::new(problem, &body, frame))
+            }
+        };
+        let mut written = written.unwrap_or_else(|_| {
+            (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                [(header::CACHE_CONTROL, NO_STORE)],
+            )
+                .into_response()
+        });
+        for name in [
+            header::RETRY_AFTER,
+            header::ALLOW,
+            header::WWW_AUTHENTICATE,
+            header::SET_COOKIE,
+            RATE_LIMIT,
+            RATE_LIMIT_POLICY,
+        ] {
+            if let Some(value) = bare.headers().get(&name) {
+                written.headers_mut().insert(name, value.clone());
+            }
+        }
+        written
+    }
+}
+
+/// A short, visible word, of the client's or our own.
+pub(super) struct RequestId(HeaderValue);
+
+impl RequestId {
+    pub fn as_str(&self) -> &str {
+        // What made it checked it.
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+pub(super) fn request_id(headers: &HeaderMap) -> RequestId {
+    let said = headers.get(X_REQUEST_ID).filter(|value| {
+        (1..=MAX_REQUEST_ID_CHARS).contains(&value.len())
+            && value.as_bytes().iter().all(u8::is_ascii_graphic)
+    });
+    RequestId(said.cloned().unwrap_or_else(|| {
+        let mut text = Uuid::encode_buffer();
+        let text = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
+    }))
 }
 
 fn is_html(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"))
-}
-
-pub(super) fn request_id(request: &Request) -> String {
-    request
-        .headers()
-        .get(X_REQUEST_ID)
-        .and_then(|value| value.to_str().ok())
-        .filter(|text| (1..=MAX_REQUEST_ID_CHARS).contains(&text.len()))
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()))
-        .map_or_else(|| Uuid::now_v7().to_string(), str::to_owned)
-}
-
-/// The problem in the form that the client wants, with the headers that came with it.
-fn write_out(
-    problem: &Problem,
-    bare: &Response,
-    (form, frame): (Form, Frame),
-    path: &str,
-    id: &str,
-) -> Response {
-    let status = problem.kind.status();
-    let body = problem.body(path, id);
-    let written = match form {
-        Form::Json => reply::json(status, &body).map(|mut response| {
-            response
-                .headers_mut()
-                .insert(header::CONTENT_TYPE, PROBLEM_JSON);
-            response
-        }),
-        Form::Fragment => {
-            let mut fragment = ProblemFragment::new(problem, &body);
-            let sign_in = bare.extensions().get::<SignInAt>();
-            fragment.sign_in = sign_in.map(|SignInAt(url)| url.as_str());
-            reply::html_now(status, &fragment)
-        }
-        Form::Page => reply::html_now(status, &ProblemPage::new(problem, &body, frame)),
-    };
-    let mut written = written.unwrap_or_else(|_| {
-        (
-            StatusCode::INTERNAL_SERVER_ERROR,
-            [(header::CACHE_CONTROL, NO_STORE)],
-        )
-            .into_response()
-    });
-    for name in [
-        header::RETRY_AFTER,
-        header::ALLOW,
-        header::WWW_AUTHENTICATE,
-        header::SET_COOKIE,
-        RATE_LIMIT,
-        RATE_LIMIT_POLICY,
-    ] {
-        if let Some(value) = bare.headers().get(&name) {
-            written.headers_mut().insert(name, value.clone());
-        }
-    }
-    written
 }

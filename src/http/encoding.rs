@@ -4,9 +4,7 @@
 use std::io::Write as _;
 
 use axum::body::{Body, HttpBody as _, to_bytes};
-use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::middleware::Next;
 use axum::response::Response;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -21,10 +19,8 @@ const QUICK: Compression = Compression::new(4);
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 /// Compresses what gets smaller by it, for clients that say that they take it.
-pub(super) async fn compress(request: Request, next: Next) -> Response {
-    let is_taken = takes_gzip(request.headers());
-    let response = next.run(request).await;
-    if !is_taken || !is_worth_it(&response) {
+pub(super) async fn compress(response: Response) -> Response {
+    if !is_worth_it(&response) {
         return response;
     }
     let (mut parts, body) = response.into_parts();

@@ -9,7 +9,7 @@ use axum::extract::{
     DefaultBodyLimit, FromRequest, FromRequestParts, Query, RawPathParams, Request,
 };
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 use axum_extra::extract::CookieJar;
 use entity::llm_request::CacheUse;
 use entity::{ChatId, MessageId, OwnerId, ShareId};
@@ -21,12 +21,12 @@ use uuid::Uuid;
 
 use super::AppState;
 use super::cost;
-use super::identify::Identified;
 use super::link;
 use super::peer::ClientAddress;
 use super::problem::{Kind, Problem};
 use super::view::frame::{Frame, HOST_PREFIX, OFFSET_COOKIE, THEME_COOKIE};
-use crate::chat::{Chats, InspectedChat, Once, OwnedChat};
+use super::visitor::Visitor;
+use crate::chat::{Chats, InspectedChat, Once, OwnedChat, WatchedChat};
 use crate::identity;
 use crate::model::position::{InvalidPosition, Position};
 use crate::store::{Actor, KeyScope};
@@ -37,6 +37,7 @@ const UUID_CHARS: usize = 36;
 const QUOTED_CHARS: usize = 80;
 /// Bytes of an idempotency key.
 pub(super) const MAX_KEY_BYTES: usize = 255;
+const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Who asks, by their id: somebody who has been let in, and may do what the method is for.
@@ -60,7 +61,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Who {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let identified = parts.extensions.get::<Identified>();
+        let identified = Visitor::identified(&parts.extensions);
         let identified = identified.ok_or_else(|| Problem::bare(Kind::SignInNeeded))?;
         Ok(Self(identified.allowed(parts).await?))
     }
@@ -74,7 +75,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Known {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let identified = parts.extensions.get::<Identified>();
+        let identified = Visitor::identified(&parts.extensions);
         let identified = identified.ok_or_else(|| Problem::bare(Kind::SignInNeeded))?;
         Ok(Self(identified.known(parts).await?))
     }
@@ -106,7 +107,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Acting {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let Who(caller) = Who::from_request_parts(parts, state).await?;
-        let address = parts.extensions.get::<Identified>();
+        let address = Visitor::identified(&parts.extensions);
         Ok(Self(Actor {
             id: Some(caller.owner),
             address: address.map(|identified| identified.address().to_string()),
@@ -127,15 +128,15 @@ pub enum Form {
 impl Form {
     /// `HX-Request: true` or `Accept: text/html` gets HTML, everything else JSON.
     pub fn of(headers: &HeaderMap) -> Self {
-        let has = |name: &str, wanted: &str| {
-            headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .is_some_and(|value| value.to_ascii_lowercase().contains(wanted))
+        let has = |name: HeaderName, wanted: &str| {
+            headers.get(name).is_some_and(|value| {
+                let mut places = value.as_bytes().windows(wanted.len());
+                places.any(|place| place.eq_ignore_ascii_case(wanted.as_bytes()))
+            })
         };
-        if has("hx-request", "true") {
+        if has(HX_REQUEST, "true") {
             Self::Fragment
-        } else if has("accept", "text/html") {
+        } else if has(header::ACCEPT, "text/html") {
             Self::Page
         } else {
             Self::Json
@@ -151,7 +152,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Form {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        Ok(Self::of(&parts.headers))
+        let visitor = parts.extensions.get::<Visitor>();
+        Ok(visitor.map_or_else(|| Self::of(&parts.headers), |visitor| visitor.form))
     }
 }
 
@@ -235,8 +237,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let client = parts.extensions.get::<ClientAddress>().copied();
-        Ok(Self(client.unwrap_or(ClientAddress::UNKNOWN)))
+        let visitor = parts.extensions.get::<Visitor>();
+        Ok(Self(
+            visitor.map_or(ClientAddress::UNKNOWN, |visitor| visitor.client),
+        ))
     }
 }
 
@@ -261,6 +265,17 @@ impl FromRequestParts<AppState> for OwnedChat {
         let uuid = path_uuid(parts, state, "uuid").await?;
         let chats: &Arc<Chats> = &state.chats;
         Ok(chats.own(owner, ChatId(uuid)).await?)
+    }
+}
+
+/// The path's `{uuid}` as a chat of the caller's own, to be polled.
+impl FromRequestParts<AppState> for WatchedChat {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, Problem> {
+        let Caller(owner) = Caller::from_request_parts(parts, state).await?;
+        let uuid = path_uuid(parts, state, "uuid").await?;
+        Ok(state.chats.watch(owner, ChatId(uuid)).await?)
     }
 }
 
@@ -327,18 +342,26 @@ impl<S: Send + Sync> FromRequestParts<S> for CursorPath {
     }
 }
 
-/// The path's `{position}`; 0 where the path has none.
+/// The path's `{uuid}` and `{position}`, of a message that is polled; 0 where the path has no position.
 #[derive(Clone, Copy, Debug)]
-pub struct PositionPath(pub Position);
+pub struct TokensPath {
+    pub message: MessageId,
+    pub position: Position,
+}
 
-impl<S: Send + Sync> FromRequestParts<S> for PositionPath {
+impl<S: Send + Sync> FromRequestParts<S> for TokensPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let params = path_params(parts, state).await?;
-        let text = params.iter().find(|(key, _)| *key == "position");
-        let position = text.map_or(Ok(Position::START), |(_, text)| parse_position(text));
-        position.map(Self)
+        let text = |name| params.iter().find(|(key, _)| *key == name);
+        let uuid = text("uuid").map_or("", |(_, text)| text);
+        let position =
+            text("position").map_or(Ok(Position::START), |(_, text)| parse_position(text));
+        Ok(Self {
+            message: MessageId(parse_uuid("uuid", uuid)?),
+            position: position?,
+        })
     }
 }
 
@@ -473,7 +496,7 @@ async fn read_body(mut request: Request, state: &AppState) -> Result<Bytes, Prob
     let route = cost::route_of(request.extensions());
     let most = cost::body_bytes(request.method(), route, limits.body_bytes);
     DefaultBodyLimit::max(most).apply(&mut request);
-    let identified = request.extensions().get::<Identified>().cloned();
+    let identified = Visitor::identified(request.extensions()).cloned();
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
     let waiting = state.load.wait_for_client();
     let body = tokio::time::timeout(limits.body_timeout, Bytes::from_request(request, state)).await;

@@ -1,13 +1,12 @@
 //! Fuzz targets: what a client's request says before a handler sees it, and what a page shows.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use askama::Template as _;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts as _, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::middleware::from_fn;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum_extra::extract::SignedCookieJar;
@@ -21,9 +20,11 @@ use uuid::Uuid;
 
 use super::extract::{
     AliasPath, CacheControl, CursorPath, DeletedChatPath, Form, MessagePath, NamePath, NumberPath,
-    PositionPath, content_type, frame_of, idempotency_key as key_of,
+    TokensPath, content_type, frame_of, idempotency_key as key_of,
 };
 use super::identify::{self, Gateway};
+use super::load::Load;
+use super::middleware::{Outside, Wrap};
 use super::problem::Problem;
 use super::routes::fuzz as routes;
 use super::view::markdown;
@@ -99,8 +100,8 @@ static ROUTER: LazyLock<Router> = LazyLock::new(|| {
             get(async move |_: CursorPath| -> Answer { done() }),
         )
         .route(
-            "/tokens/{position}",
-            get(async move |_: PositionPath| -> Answer { done() }),
+            "/tokens/{uuid}/{position}",
+            get(async move |_: TokensPath| -> Answer { done() }),
         )
         .route(
             "/version/{number}",
@@ -115,8 +116,9 @@ static ROUTER: LazyLock<Router> = LazyLock::new(|| {
             get(async move |_: NamePath| -> Answer { done() }),
         )
         .fallback(|| async { Problem::no_such_page() })
-        .layer(from_fn(dress::dress))
-        .layer(from_fn(encoding::compress))
+        .layer(Wrap::new(Outside {
+            load: Arc::new(Load::new(usize::MAX)),
+        }))
 });
 
 /// A query string, as each route that has one reads it.
@@ -139,8 +141,7 @@ pub(crate) fn headers(data: &[u8]) {
     let headers = request.headers();
     let _ = (Form::of(headers), frame_of(headers), content_type(headers));
     let _ = (encoding::takes_gzip(headers), key_of(headers));
-    let id = dress::request_id(&request);
-    assert!(HeaderValue::from_str(&id).is_ok(), "{id:?}");
+    assert!(!dress::request_id(headers).as_str().is_empty());
     let back = routes::came_from(request.headers());
     assert!(stays_here(&back), "{back:?}");
     let (mut parts, _) = request.into_parts();
@@ -190,9 +191,10 @@ pub(crate) fn request_id(data: &[u8]) {
     };
     let mut request = Request::new(Body::empty());
     request.headers_mut().insert("x-request-id", value);
-    let id = dress::request_id(&request);
+    let id = dress::request_id(request.headers());
+    let id = id.as_str();
     assert!(
-        id.as_bytes() == data || Uuid::try_parse(&id).is_ok(),
+        id.as_bytes() == data || Uuid::try_parse(id).is_ok(),
         "{id:?}"
     );
     assert!((1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()));

@@ -4,11 +4,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum_extra::extract::SignedCookieJar;
 use axum_extra::extract::cookie::{Cookie, Key, SameSite};
@@ -16,7 +15,6 @@ use entity::{OwnerId, SessionId, Timestamp};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::cost;
 use super::extract::{Form, shown_path};
 use super::peer::ClientAddress;
 use super::problem::{Kind, Problem};
@@ -32,7 +30,11 @@ const HOST_COOKIE: &str = "__Host-pollen_session";
 /// What each cookie's text begins with, so that another form of it can be told apart later.
 const COOKIE_FORM: &str = "1";
 /// What proxies say of whom they pass on.
-const PASSED_ON: [&str; 3] = ["forwarded", "x-forwarded-for", "x-real-ip"];
+const PASSED_ON: [HeaderName; 3] = [
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-real-ip"),
+];
 /// Longest `User-Agent` that is looked at, in bytes.
 const MAX_BROWSER_BYTES: usize = 1_024;
 
@@ -100,89 +102,91 @@ impl Found {
 #[derive(Clone)]
 pub(super) struct SignInAt(pub String);
 
-/// Lets handlers find out who asks, and gives a new browser its cookie.
-pub(super) async fn identify(
-    State(gate): State<Arc<Gate>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let client = request.extensions().get::<ClientAddress>().copied();
-    let client = client.unwrap_or(ClientAddress::UNKNOWN);
-    let identified = Identified {
-        gate: Arc::clone(&gate),
-        client,
-        found: Arc::default(),
-    };
-    request.extensions_mut().insert(identified.clone());
-    let form = Form::of(request.headers());
-    let goes_to_a_page = request.method().is_safe() && form == Form::Page;
-    let path = if goes_to_a_page {
-        Some(request.uri().path().to_owned())
-    } else {
-        shown_path(request.headers())
-    };
-    let mut response = next.run(request).await;
-    let problem = response.extensions().get::<Problem>();
-    let is_welcome = problem.is_none();
-    let is_refused = problem.is_some_and(|problem| problem.kind == Kind::SignInNeeded);
-    if is_welcome
-        && let Some(Ok(found)) = identified.found.get()
-        && found.is_new
-        && let Some(mark) = found.unwritten
-    {
-        gate.give(&mut response, mark, client.is_https);
-    }
-    if is_refused && form.is_html() && gate.takes_sign_ins() {
-        let query = serde_urlencoded::to_string([("next", path.unwrap_or_default())]);
-        let sign_in = format!("/sign-in?{}", query.unwrap_or_default());
-        if goes_to_a_page {
-            return reply::see_other(&sign_in).unwrap_or(response);
-        }
-        response.extensions_mut().insert(SignInAt(sign_in));
-    }
-    response
+/// What is needed of a request to tell whoever asked how to come in.
+pub(super) struct Asked {
+    form: Form,
+    goes_to_a_page: bool,
+    /// The page that somebody is on or goes to; none where nobody wants to know.
+    path: Option<String>,
 }
 
-/// Says for whom a request counts, where requests are counted: their user, or nobody.
-pub(super) async fn count_for(
-    State(chats): State<Arc<Chats>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let route = cost::route_of(request.extensions());
-    let budget = cost::budget(request.method(), route);
-    let identified = request.extensions().get::<Identified>().cloned();
-    if let (Some(identified), Some(budget)) = (identified, budget) {
-        let found = identified.found(request.headers(), request.uri()).await;
-        let subject = match found {
-            Ok(found) => subject(&chats, &found, budget).await,
-            Err(_) => RateSubject::NOBODY,
+impl Asked {
+    pub fn of(request: &Request, form: Form) -> Self {
+        let goes_to_a_page = request.method().is_safe() && form == Form::Page;
+        let path = match form {
+            Form::Json => None,
+            _ if goes_to_a_page => Some(request.uri().path().to_owned()),
+            Form::Fragment | Form::Page => shown_path(request.headers()),
         };
-        request.extensions_mut().insert(subject);
-    }
-    next.run(request).await
-}
-
-/// Polls are counted alike in all tiers, and are answered also while the database is away.
-async fn subject(chats: &Chats, found: &Found, budget: Budget) -> RateSubject {
-    let caller = &found.caller;
-    let tier = if budget == Budget::Polls {
-        None
-    } else {
-        let member = chats.member(caller.owner).await;
-        // Without a database the request fails in any case.
-        member.ok().and_then(|member| member.tier.clone())
-    };
-    RateSubject {
-        user: Some(caller.owner),
-        token: caller.token,
-        tier: tier.map(|tier| tier.name),
-        is_new: found.is_new,
-        is_anonymous: caller.via == Via::Anonymous,
+        Self {
+            form,
+            goes_to_a_page,
+            path,
+        }
     }
 }
 
 impl Identified {
+    pub fn new(gate: &Arc<Gate>, client: ClientAddress) -> Self {
+        Self {
+            gate: Arc::clone(gate),
+            client,
+            found: Arc::default(),
+        }
+    }
+
+    /// For whom a request counts: their user, or nobody. Polls are counted alike in all tiers, and are answered also
+    /// while the database is away.
+    pub async fn subject(
+        &self,
+        chats: &Chats,
+        (headers, uri): (&HeaderMap, &Uri),
+        budget: Budget,
+    ) -> RateSubject {
+        let Ok(found) = self.found(headers, uri).await else {
+            return RateSubject::NOBODY;
+        };
+        let caller = &found.caller;
+        let tier = if budget == Budget::Polls {
+            None
+        } else {
+            let member = chats.member(caller.owner).await;
+            // Without a database the request fails in any case.
+            member.ok().and_then(|member| member.tier.clone())
+        };
+        RateSubject {
+            user: Some(caller.owner),
+            token: caller.token,
+            tier: tier.map(|tier| tier.name),
+            is_new: found.is_new,
+            is_anonymous: caller.via == Via::Anonymous,
+        }
+    }
+
+    /// Gives a new browser its cookie with the answer, and shows whoever is not known the way in.
+    pub fn tell(&self, asked: Asked, mut response: Response) -> Response {
+        let problem = response.extensions().get::<Problem>();
+        let is_welcome = problem.is_none();
+        let is_refused = problem.is_some_and(|problem| problem.kind == Kind::SignInNeeded);
+        let gate = &self.gate;
+        if is_welcome
+            && let Some(Ok(found)) = self.found.get()
+            && found.is_new
+            && let Some(mark) = found.unwritten
+        {
+            gate.give(&mut response, mark, self.client.is_https);
+        }
+        if is_refused && asked.form.is_html() && gate.takes_sign_ins() {
+            let query = serde_urlencoded::to_string([("next", asked.path.unwrap_or_default())]);
+            let sign_in = format!("/sign-in?{}", query.unwrap_or_default());
+            if asked.goes_to_a_page {
+                return reply::see_other(&sign_in).unwrap_or(response);
+            }
+            response.extensions_mut().insert(SignInAt(sign_in));
+        }
+        response
+    }
+
     /// Who asks.
     ///
     /// # Errors
@@ -219,7 +223,7 @@ impl Identified {
         let found = self.found(&parts.headers, &parts.uri).await?;
         if let Some(mark) = found.unwritten.filter(|_| !parts.method.is_safe()) {
             let identity = &self.gate.identity;
-            identity.write_down(mark, browser(&parts.headers)).await?;
+            Box::pin(identity.write_down(mark, browser(&parts.headers))).await?;
         }
         Ok(found.caller)
     }
@@ -306,7 +310,7 @@ impl Gate {
 
     /// Whoever comes through a proxy is not on this machine, unless the operator says that they may as well be.
     fn check_way(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let is_passed_on = PASSED_ON.iter().any(|name| headers.contains_key(*name));
+        let is_passed_on = PASSED_ON.iter().any(|name| headers.contains_key(name));
         if is_passed_on && self.local_hosts.is_empty() {
             return Err(Problem::new(
                 Kind::WrongHost,
@@ -424,6 +428,8 @@ pub(super) fn cookie_name(is_https: bool) -> &'static str {
 
 /// What the cookie says, if it is one of ours.
 pub(super) fn signed_mark(key: &Key, headers: &HeaderMap, is_https: bool) -> Option<SessionMark> {
+    // Most polls of scripts have none, and a jar copies the key.
+    headers.get(header::COOKIE)?;
     let jar = SignedCookieJar::from_headers(headers, key.clone());
     let cookie = jar.get(cookie_name(is_https))?;
     read_mark(cookie.value())
@@ -469,11 +475,12 @@ fn host_name(host: &str) -> &str {
 }
 
 fn is_loopback(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(name);
     let is_address = name
         .parse::<IpAddr>()
         .is_ok_and(|ip| ip.to_canonical().is_loopback());
-    is_address || name == "localhost" || name.ends_with(".localhost")
+    let parent = name.rsplit('.').next().unwrap_or(name);
+    is_address || parent.eq_ignore_ascii_case("localhost")
 }
 
 #[cfg(test)]

@@ -3,10 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-
 use super::cost;
 use super::problem::{Kind, Problem};
 use crate::model::hint::{Activity, poll_after_ms};
@@ -22,7 +18,7 @@ pub(super) struct Load {
 }
 
 /// A request that is in flight.
-struct Counted(Arc<Load>);
+pub(super) struct Counted(Arc<Load>);
 
 /// A request that for a while is not.
 pub(super) struct Uncounted(Arc<Load>);
@@ -48,14 +44,22 @@ impl Load {
         Uncounted(Arc::clone(self))
     }
 
-    fn count(self: &Arc<Self>) -> Counted {
+    /// Counts a request for as long as it is worked on, also when its client goes away.
+    pub fn count(self: &Arc<Self>) -> Counted {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         Counted(Arc::clone(self))
     }
 
-    /// The request that asks is one of them.
-    fn is_too_much(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) > self.most
+    /// Turns a request that has been counted away, before anything is done for it, when there are too many.
+    pub fn shed(&self, route: &str) -> Option<Problem> {
+        if self.in_flight.load(Ordering::Relaxed) <= self.most || cost::is_vital(route) {
+            return None;
+        }
+        metrics::counter!("pollen_shed_total").increment(1);
+        Some(Problem {
+            retry_after_s: Some(fastrand::u64(COME_BACK_S)),
+            ..Problem::bare(Kind::Overloaded)
+        })
     }
 }
 
@@ -71,35 +75,17 @@ impl Drop for Uncounted {
     }
 }
 
-/// Counts a request for as long as it is worked on, also when its client goes away.
-pub(super) async fn count(State(load): State<Arc<Load>>, request: Request, next: Next) -> Response {
-    let _counted = load.count();
-    next.run(request).await
-}
-
-/// Turns a request away, before anything is done for it, when there are too many.
-pub(super) async fn shed(State(load): State<Arc<Load>>, request: Request, next: Next) -> Response {
-    let is_vital = cost::is_vital(cost::route_of(request.extensions()));
-    if is_vital || !load.is_too_much() {
-        return next.run(request).await;
-    }
-    metrics::counter!("pollen_shed_total").increment(1);
-    Problem {
-        retry_after_s: Some(fastrand::u64(COME_BACK_S)),
-        ..Problem::bare(Kind::Overloaded)
-    }
-    .into_response()
-}
-
 #[cfg(test)]
 mod tests {
     use axum::Router;
     use axum::body::Body;
+    use axum::extract::Request;
     use axum::http::header;
-    use axum::middleware::from_fn_with_state;
+    use axum::response::Response;
     use axum::routing::get;
     use tower::Service as _;
 
+    use super::super::middleware::{Outside, Wrap};
     use super::*;
     use crate::model::hint::FLOWING_MS;
 
@@ -115,8 +101,9 @@ mod tests {
         let mut router = Router::new()
             .route("/chat/list", get(|| async {}))
             .route("/healthz", get(|| async {}))
-            .layer(from_fn_with_state(Arc::clone(&load), shed))
-            .layer(from_fn_with_state(Arc::clone(&load), count));
+            .layer(Wrap::new(Outside {
+                load: Arc::clone(&load),
+            }));
         let mut held: Vec<Counted> = Vec::new();
         let mut longest = 0;
         while held.len() < 100 {

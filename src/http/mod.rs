@@ -12,6 +12,7 @@ pub(crate) mod fuzz;
 mod identify;
 mod link;
 mod load;
+mod middleware;
 mod openapi;
 mod origin;
 mod peer;
@@ -21,20 +22,18 @@ mod reply;
 mod routes;
 mod serve;
 mod view;
+mod visitor;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, FromRef, Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::extract::FromRef;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 use tower::util::option_layer;
-use tower_http::catch_panic::CatchPanicLayer;
-use tracing::Instrument;
 
 use crate::chat::Chats;
 use crate::limit::Limits;
@@ -46,11 +45,14 @@ pub use peer::Front;
 pub use serve::{ServeSettings, serve};
 
 use load::Load;
-use problem::{Kind, Problem};
+use middleware::{Inside, Outside, Wrap};
+use problem::Problem;
 
-/// What the handlers work with.
+/// What the handlers work with. It is cloned for every request.
 #[derive(Clone)]
-struct AppState {
+struct AppState(Arc<Rooms>);
+
+struct Rooms {
     chats: Arc<Chats>,
     load: Arc<Load>,
     limits: HttpLimits,
@@ -71,6 +73,14 @@ pub struct HttpLimits {
     pub request_timeout: Duration,
     /// Requests in flight; further ones are turned away.
     pub max_in_flight: usize,
+}
+
+impl Deref for AppState {
+    type Target = Rooms;
+
+    fn deref(&self) -> &Rooms {
+        &self.0
+    }
 }
 
 impl FromRef<AppState> for Arc<Chats> {
@@ -99,15 +109,14 @@ pub fn router(
     gate: Gate,
 ) -> Router {
     let (load, gate) = (Arc::new(Load::new(limits.max_in_flight)), Arc::new(gate));
-    let members = Arc::clone(&chats);
-    let state = AppState {
-        chats,
+    let state = AppState(Arc::new(Rooms {
+        chats: Arc::clone(&chats),
         load: Arc::clone(&load),
         limits,
         metrics,
         gate: Arc::clone(&gate),
         public_url: front.public_url.as_deref().map(Arc::from),
-    };
+    }));
     let (own_pages, other_sites) = (origin::own_pages(&front), origin::other_sites(&front));
     Router::new()
         .merge(Router::from(routes::router()))
@@ -116,62 +125,16 @@ pub fn router(
         .layer(
             // Outermost first.
             ServiceBuilder::new()
-                .layer(from_fn_with_state(Arc::clone(&load), load::count))
-                .layer(from_fn_with_state(Arc::new(front), peer::locate))
-                .layer(from_fn(encoding::compress))
                 .layer(option_layer(other_sites))
-                .layer(from_fn(dress::dress))
-                .layer(from_fn_with_state(load, load::shed))
+                .layer(Wrap::new(Outside { load }))
                 .layer(own_pages)
-                .layer(from_fn_with_state(gate, identify::identify))
-                .layer(from_fn_with_state(members, identify::count_for))
-                .layer(from_fn_with_state(rates, rate::limit))
-                .layer(from_fn_with_state(limits.request_timeout, in_time))
-                .layer(from_fn_with_state(changes, outlive_the_client))
-                .layer(CatchPanicLayer::custom(|_| problem::after_panic()))
-                .layer(DefaultBodyLimit::max(limits.body_bytes)),
+                .layer(Wrap::new(Inside {
+                    gate,
+                    chats,
+                    rates,
+                    changes,
+                    request_timeout: limits.request_timeout,
+                })),
         )
         .with_state(state)
-}
-
-/// Nobody waits for ever. What changes something is worked on all the same, and has its own limits.
-async fn in_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
-    let answered = tokio::time::timeout(limit, next.run(request)).await;
-    answered.unwrap_or_else(|_| {
-        tracing::error!(?limit, "a request took too long");
-        Problem::bare(Kind::Unavailable).into_response()
-    })
-}
-
-async fn outlive_the_client(
-    State(changes): State<TaskTracker>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if request.method().is_safe() {
-        return next.run(request).await;
-    }
-    let work = next.run(request).in_current_span();
-    let done = changes.spawn(work).await;
-    done.unwrap_or_else(|_| problem::after_panic())
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::body::Body;
-    use axum::routing::get;
-    use tower::Service as _;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_request_that_takes_too_long_is_answered() {
-        let limit = Duration::from_secs(5);
-        let mut router: Router = Router::new()
-            .route("/", get(std::future::pending::<()>))
-            .layer(from_fn_with_state(limit, in_time));
-        let answer = router.call(Request::new(Body::empty())).await.unwrap();
-        assert_eq!(answer.status(), 503);
-        assert!(answer.headers().contains_key("retry-after"));
-    }
 }

@@ -2,17 +2,9 @@
 //! has listed: everybody else could say anything.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
 use axum::http::HeaderMap;
-use axum::middleware::Next;
-use axum::response::Response;
 use ipnet::IpNet;
-
-/// The other end of the connection. `serve.rs` puts it into each request.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub SocketAddr);
 
 /// The client, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +42,7 @@ pub struct Front {
 impl Front {
     /// The right-most address that no listed proxy has: what stands before it in the header, anybody may
     /// have written.
-    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
+    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
         let is_by_proxy = self.trusts(peer);
         let direct = ClientAddress {
             ip: peer.to_canonical(),
@@ -103,20 +95,6 @@ fn address(text: &str) -> Option<IpAddr> {
     let ip = bare.parse::<IpAddr>().ok();
     let ip = ip.or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()));
     ip.map(|ip| ip.to_canonical())
-}
-
-/// Notes where the request comes from, for all layers within.
-pub(super) async fn locate(
-    State(front): State<Arc<Front>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    // A request that came over no connection is of a test.
-    let peer = request.extensions().get::<Peer>();
-    let peer = peer.map_or(IpAddr::from([127, 0, 0, 1]), |peer| peer.0.ip());
-    let client = front.client(peer, request.headers());
-    request.extensions_mut().insert(client);
-    next.run(request).await
 }
 
 #[cfg(test)]

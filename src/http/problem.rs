@@ -4,6 +4,8 @@
 //! layer, which knows the request (its id, its path, which form of answer it wants) and writes
 //! the body there. So every error of every layer has the same shape.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -400,6 +402,8 @@ pub struct Problem {
     pub detail: Option<String>,
     /// Seconds after which another try makes sense, where the kind does not say it.
     pub retry_after_s: Option<u64>,
+    /// Why it came to a 5xx, for the log alone.
+    pub cause: Option<Arc<str>>,
 }
 
 /// The body of a problem in JSON, in the order of RFC 9457.
@@ -422,6 +426,7 @@ impl Problem {
             kind,
             detail: Some(detail.into()),
             retry_after_s: None,
+            cause: None,
         }
     }
 
@@ -431,6 +436,7 @@ impl Problem {
             kind,
             detail: None,
             retry_after_s: None,
+            cause: None,
         }
     }
 
@@ -444,14 +450,19 @@ impl Problem {
 
     /// A fault of the server's, whose reason goes to the log alone.
     pub fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::error!(error = %chain(error), "internal error");
-        Self::bare(Kind::Internal)
+        Self::caused(Kind::Internal, error)
     }
 
     /// The database cannot be used at the moment.
     pub fn unavailable(error: &(dyn std::error::Error + 'static)) -> Self {
-        tracing::error!(error = %chain(error), "database unavailable");
-        Self::bare(Kind::Unavailable)
+        Self::caused(Kind::Unavailable, error)
+    }
+
+    fn caused(kind: Kind, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self {
+            cause: Some(chain(error).into()),
+            ..Self::bare(kind)
+        }
     }
 
     pub fn body<'a>(&'a self, instance: &'a str, request_id: &'a str) -> ProblemBody<'a> {

@@ -5,15 +5,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
+use axum::extract::Request;
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use entity::{OwnerId, TokenId};
 
 use super::cost;
 use super::peer::ClientAddress;
 use super::problem::{Kind, Problem};
+use super::visitor::Visitor;
 use crate::limit::{Budget, Limits, Subject, Verdict, WINDOW};
 
 pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -43,50 +43,35 @@ impl RateSubject {
     };
 }
 
-impl Default for RateSubject {
-    /// Where nobody asks who it is, it is the local user.
-    fn default() -> Self {
-        Self {
-            user: Some(OwnerId::LOCAL),
-            token: None,
-            tier: None,
-            is_new: false,
-            is_anonymous: false,
-        }
-    }
-}
-
 /// One request that is counted, for handlers that alone know what it costs.
 #[derive(Clone)]
 pub(super) struct Rated {
     limits: Arc<Limits>,
     subject: RateSubject,
     address: Option<ClientAddress>,
+    budget: Budget,
+    /// Whether its route is open to whoever has a link.
+    is_shared: bool,
     /// What the answer is to tell.
     told: Arc<Mutex<Option<(Budget, Verdict)>>>,
 }
 
-/// Counts the request, refuses it if it is one too many, and has the answer say how many are left.
-pub(super) async fn limit(
-    State(limits): State<Arc<Limits>>,
+/// Refuses the request if it is one too many, and has the answer say how many are left.
+pub(super) async fn limited<F>(
+    rated: Option<Rated>,
     mut request: Request,
-    next: Next,
-) -> Response {
-    let route = cost::route_of(request.extensions());
-    let Some(budget) = cost::budget(request.method(), route) else {
-        return next.run(request).await;
+    work: impl FnOnce(Request) -> F,
+) -> Response
+where
+    F: Future<Output = Response>,
+{
+    let Some(rated) = rated else {
+        return work(request).await;
     };
-    let is_shared = cost::is_shared(route);
-    let rated = Rated {
-        limits,
-        subject: request.extensions().get().cloned().unwrap_or_default(),
-        address: request.extensions().get().copied(),
-        told: Arc::default(),
-    };
-    let mut response = match rated.come_in(budget, is_shared).await {
+    let mut response = match rated.come_in().await {
         Ok(()) => {
             request.extensions_mut().insert(rated.clone());
-            next.run(request).await
+            work(request).await
         }
         Err(problem) => problem.into_response(),
     };
@@ -95,14 +80,33 @@ pub(super) async fn limit(
 }
 
 impl Rated {
+    /// None: it is not counted, for whoever has the machine to himself is only counted for what costs money.
+    pub fn new(
+        limits: &Arc<Limits>,
+        subject: RateSubject,
+        request: &Extensions,
+        budget: Budget,
+    ) -> Option<Self> {
+        let is_free = subject.user == Some(OwnerId::LOCAL) && budget == Budget::Polls;
+        (!is_free).then(|| Self {
+            limits: Arc::clone(limits),
+            subject,
+            address: request.get::<Visitor>().map(|visitor| visitor.client),
+            budget,
+            is_shared: cost::is_shared(cost::route_of(request)),
+            told: Arc::default(),
+        })
+    }
+
     /// A request that turns out to begin an answer.
     pub async fn begin_answer(&self) -> Result<(), Problem> {
         self.take(Budget::Sends).await
     }
 
-    async fn come_in(&self, budget: Budget, is_shared: bool) -> Result<(), Problem> {
+    async fn come_in(&self) -> Result<(), Problem> {
+        let budget = self.budget;
         let is_known = self.subject.user.is_some();
-        if is_known || is_shared {
+        if is_known || self.is_shared {
             // Browsers that nobody knows cost nothing to make: what they do counts for their address too.
             let does = self.subject.is_anonymous && budget != Budget::Polls;
             if self.subject.is_new || does {
@@ -201,8 +205,9 @@ mod tests {
 
     use axum::Router;
     use axum::body::Body;
+    use axum::extract::State;
     use axum::http::Method;
-    use axum::middleware::from_fn_with_state;
+    use axum::middleware::{Next, from_fn_with_state};
     use axum::routing::{get, post};
     use tower::Service as _;
     use uuid::Uuid;
@@ -232,18 +237,33 @@ mod tests {
             .layer(from_fn_with_state(limits, limit))
     }
 
+    async fn limit(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
+        let subject = request.extensions().get::<RateSubject>().unwrap().clone();
+        let budget = cost::budget(request.method(), cost::route_of(request.extensions()));
+        let rated =
+            budget.and_then(|budget| Rated::new(&limits, subject, request.extensions(), budget));
+        limited(rated, request, |request| next.run(request)).await
+    }
+
+    fn local() -> RateSubject {
+        RateSubject {
+            user: Some(OwnerId::LOCAL),
+            ..RateSubject::NOBODY
+        }
+    }
+
     fn somebody(number: u128) -> RateSubject {
         RateSubject {
             user: Some(OwnerId(Uuid::from_u128(number))),
             tier: Some("basic".to_owned()),
-            ..RateSubject::default()
+            ..local()
         }
     }
 
     fn nobody() -> RateSubject {
         RateSubject {
             user: None,
-            ..RateSubject::default()
+            ..local()
         }
     }
 
@@ -261,11 +281,12 @@ mod tests {
         *request.method_mut() = method;
         *request.uri_mut() = path.parse().unwrap();
         request.extensions_mut().insert(who.clone());
-        request.extensions_mut().insert(ClientAddress {
+        let client = ClientAddress {
             ip: ip.parse::<IpAddr>().unwrap(),
-            is_https: false,
-            is_by_proxy: false,
-        });
+            ..ClientAddress::UNKNOWN
+        };
+        let visitor = Visitor::new(client, request.headers());
+        request.extensions_mut().insert(visitor);
         router.call(request).await.unwrap()
     }
 
@@ -345,18 +366,18 @@ mod tests {
     #[tokio::test]
     async fn the_local_user_is_not_counted_but_for_what_is_set() {
         let mut router = router();
-        let local = RateSubject::default();
+        let user = local();
         for _ in 0..10 {
             let path = "/chat/x/delete";
-            let answer = ask(&mut router, Method::POST, path, &local).await;
+            let answer = ask(&mut router, Method::POST, path, &user).await;
             assert_eq!(answer.status(), 200);
             assert_eq!(header(&answer, "ratelimit"), "");
-            let sent = ask(&mut router, Method::POST, SEND, &local).await;
+            let sent = ask(&mut router, Method::POST, SEND, &user).await;
             assert_eq!(sent.status(), 200);
         }
         let tier = RateSubject {
             tier: Some("basic".to_owned()),
-            ..RateSubject::default()
+            ..local()
         };
         let mut statuses = Vec::new();
         for _ in 0..3 {

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio_util::io::ReaderStream;
@@ -24,18 +24,24 @@ const PROMETHEUS: HeaderValue =
     HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
+/// Headers of an answer, those included that are added on its way out.
+const HEADERS: usize = 12;
+
 /// A value as JSON.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(value).map_err(|error| Problem::internal(&error))?;
-    Ok((
-        status,
-        [
-            (header::CONTENT_TYPE, JSON),
-            (header::CACHE_CONTROL, NO_STORE),
-        ],
-        body,
-    )
-        .into_response())
+    Ok(whole(status, JSON, body))
+}
+
+/// An answer that is all there, with room for the headers that every answer has.
+fn whole(status: StatusCode, media_type: HeaderValue, body: impl Into<Body>) -> Response {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(header::CONTENT_TYPE, media_type);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// A template as HTML. Rendering may have Markdown to do, so it leaves this thread.
@@ -67,15 +73,7 @@ fn html_text(
     rendered: Result<String, askama::Error>,
 ) -> Result<Response, Problem> {
     let body = rendered.map_err(|error| Problem::internal(&error))?;
-    Ok((
-        status,
-        [
-            (header::CONTENT_TYPE, HTML),
-            (header::CACHE_CONTROL, NO_STORE),
-        ],
-        body,
-    )
-        .into_response())
+    Ok(whole(status, HTML, body))
 }
 
 /// A file to be kept.

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::{self, Ending, Patience};
 use super::doors::Doors;
-use super::peer::{Front, Peer};
+use super::peer::Front;
 
 /// Pause after `accept` failed, for lack of file descriptors for instance.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -50,7 +50,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(settings.connections));
-    let doors = Doors::new(settings.connections_per_address, front);
+    let doors = Doors::new(settings.connections_per_address, front.clone());
+    let front = Arc::new(front);
     let (connections, ending) = (TaskTracker::new(), Ending::default());
     let builder = Arc::new(builder(settings));
     let patience = Patience {
@@ -62,10 +63,11 @@ pub async fn serve(
             tracing::debug!(%peer, "it has as many connections as one address may");
             continue;
         };
-        let (builder, router, ending) = (Arc::clone(&builder), router.clone(), ending.clone());
+        let (builder, front) = (Arc::clone(&builder), Arc::clone(&front));
+        let (router, ending) = (router.clone(), ending.clone());
         connections.spawn(async move {
-            let stream = (stream, Peer(peer));
-            connection::run(&builder, stream, router, patience, ending).await;
+            let stream = (stream, peer.ip());
+            connection::run(&builder, stream, front, router, patience, ending).await;
             drop((slot, place));
         });
     }

@@ -2,7 +2,8 @@
 //! of `user`; which routes ask for what is decided in `http`.
 //!
 //! What was found out is believed for a moment (`memory`). Whatever changes a right here is at once
-//! forgotten here; other nodes find out when their moment is over.
+//! forgotten here; other nodes find out when their moment is over. A look beyond that is boxed: every request's
+//! future would else have room for it.
 
 mod caller;
 #[cfg(feature = "fuzz")]
@@ -136,9 +137,9 @@ impl Identity {
         let found = match &self.jwt {
             _ if bearer.starts_with(TOKEN_PREFIX) && modes.token => {
                 let look = self.by_token(bearer);
-                self.memory.look(proof, self.clock.now(), look).await?
+                Box::pin(self.memory.look(proof, self.clock.now(), look)).await?
             }
-            Some(jwt) => self.by_jwt(jwt, proof, bearer).await?,
+            Some(jwt) => Box::pin(self.by_jwt(jwt, proof, bearer)).await?,
             None => {
                 return Err(IdentityError::Refused(
                     "this is no API token of this server",

@@ -30,7 +30,7 @@ impl Identity {
             return Ok(found.caller);
         }
         let look = self.user_vouched(&vouched);
-        let found = self.memory.look(proof, self.clock.now(), look).await?;
+        let found = Box::pin(self.memory.look(proof, self.clock.now(), look)).await?;
         Ok(found.caller)
     }
 

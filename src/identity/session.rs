@@ -67,7 +67,7 @@ impl Identity {
         } else {
             let now = self.clock.now();
             let look = self.by_session(mark, now);
-            self.memory.look(proof, now, look).await?
+            Box::pin(self.memory.look(proof, now, look)).await?
         };
         Ok(Visit {
             caller: found.caller,

@@ -148,7 +148,7 @@ impl Limits {
         let rate = self.settings.rate(budget, tier)?;
         if let Some(shared) = &self.shared {
             // The line tells the log why, and counts it.
-            if let Ok(verdict) = shared.take(rate, subject).await {
+            if let Ok(verdict) = Box::pin(shared.take(rate, subject)).await {
                 return Some(verdict);
             }
         }

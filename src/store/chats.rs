@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use entity::chat::{ActiveModel, Column, Entity, Model, OnBusy, Status};
-use entity::{ChatId, OwnerId, Parameters, Timestamp, chat_message};
-use sea_orm::sea_query::OnConflict;
+use entity::{ChatId, MessageId, OwnerId, Parameters, Timestamp, chat_message};
+use sea_orm::sea_query::{OnConflict, Order, Query};
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, IntoActiveModel, QueryFilter,
     QueryOrder, QuerySelect, Select, Statement, sea_query::Expr,
@@ -58,6 +58,15 @@ pub struct Preview {
     pub head: String,
 }
 
+/// What a poll of a chat needs to know when nothing is new.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Head {
+    #[sea_orm(nested)]
+    pub chat: Model,
+    /// The message to show that no other one comes after. None: there is none.
+    pub last: Option<MessageId>,
+}
+
 /// Characters of a preview that are read.
 const PREVIEW_CHARS: u32 = 160;
 
@@ -69,6 +78,28 @@ impl Store {
     pub async fn chat(&self, owner: OwnerId, id: ChatId) -> Result<Option<Model>, StoreError> {
         Ok(present(id)
             .filter(Column::OwnerId.eq(owner))
+            .one(self.reader())
+            .await?)
+    }
+
+    /// The chat, whoever holds it, with its last message.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn head(&self, id: ChatId) -> Result<Option<Head>, StoreError> {
+        let last = Query::select()
+            .column(chat_message::Column::Id)
+            .from(chat_message::Entity)
+            .and_where(chat_message::Column::ChatId.eq(id))
+            .and_where(chat_message::Column::Role.ne(chat_message::Role::System))
+            .and_where(chat_message::Column::DeletedAt.is_null())
+            .and_where(chat_message::Column::SupersededAt.is_null())
+            .order_by(chat_message::Column::Sequence, Order::Desc)
+            .limit(1)
+            .to_owned();
+        Ok(present(id)
+            .expr_as(last, "last")
+            .into_model()
             .one(self.reader())
             .await?)
     }
@@ -165,6 +196,7 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn insert_chat(&self, chat: Model) -> Result<bool, StoreError> {
+        self.touch(chat.id);
         let inserted = Entity::insert(chat.into_active_model())
             .on_conflict(OnConflict::column(Column::Id).do_nothing().to_owned())
             .exec_without_returning(self.connection())
@@ -199,6 +231,7 @@ impl Tx {
         id: ChatId,
         advance: Advance,
     ) -> Result<Option<Model>, StoreError> {
+        self.touch(id);
         let mut update = Entity::update_many()
             .col_expr(
                 Column::NextSequence,
@@ -220,6 +253,7 @@ impl Tx {
     /// # Errors
     /// If the database fails or the chat is gone.
     pub async fn change_chat(&self, id: ChatId, change: ChatChange) -> Result<Model, StoreError> {
+        self.touch(id);
         let mut row = ActiveModel {
             ..Default::default()
         };
@@ -267,6 +301,7 @@ impl Tx {
         &self,
         message: &chat_message::Model,
     ) -> Result<(), StoreError> {
+        self.touch(message.chat_id);
         let question = match message.reply_to {
             Some(question) => self.message(question).await?,
             None => None,

@@ -74,6 +74,7 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn mark_deleted(&self, id: ChatId, now: Timestamp) -> Result<bool, StoreError> {
+        self.touch(id);
         let updated = Entity::update_many()
             .col_expr(Column::DeletedAt, Expr::value(now))
             .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
@@ -95,6 +96,7 @@ impl Tx {
         id: ChatId,
         since: Timestamp,
     ) -> Result<Option<Model>, StoreError> {
+        self.touch(id);
         let rows = Entity::update_many()
             .col_expr(Column::DeletedAt, Expr::value(Option::<Timestamp>::None))
             .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
@@ -129,6 +131,7 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn condemn_chat(&self, id: ChatId) -> Result<bool, StoreError> {
+        self.touch(id);
         let updated = Entity::update_many()
             .col_expr(Column::DeletedAt, Expr::value(FOR_GOOD))
             .filter(Column::Id.eq(id))
@@ -143,6 +146,7 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn erase_piece(&self, id: ChatId, before: Timestamp) -> Result<Erased, StoreError> {
+        self.touch(id);
         let condemned = Entity::update_many()
             .col_expr(Column::DeletedAt, Expr::value(FOR_GOOD))
             .filter(Column::Id.eq(id))
@@ -187,6 +191,7 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn erase_chat(&self, id: ChatId) -> Result<bool, StoreError> {
+        self.touch(id);
         let requests = Query::select()
             .column(llm_request::Column::Id)
             .from(llm_request::Entity)

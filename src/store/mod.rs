@@ -25,7 +25,9 @@ mod tokens;
 mod tx;
 mod users;
 mod versions;
+mod watch;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use migration::{Migrator, MigratorTrait};
@@ -34,7 +36,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection};
 pub use accounts::Account;
 pub use attempts::{UsageGroup, UsageSum};
 pub use audit::Actor;
-pub use chats::{Advance, ChatChange, Preview};
+pub use chats::{Advance, ChatChange, Head, Preview};
 pub use deletion::Erased;
 pub use error::StoreError;
 pub use keys::KeyScope;
@@ -47,6 +49,7 @@ pub use search::SearchHit;
 pub use sessions::Sessions;
 pub use tx::Tx;
 pub use users::UserChange;
+pub use watch::Watch;
 
 use dialect::Dialect;
 use lock::FileLock;
@@ -67,6 +70,7 @@ pub struct Store {
     dialect: Dialect,
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    watched: Arc<watch::Watched>,
     /// Held for as long as the store is: one process per SQLite file.
     _lock: Option<FileLock>,
 }
@@ -97,6 +101,7 @@ impl Store {
                     dialect,
                     writer,
                     reader,
+                    watched: Arc::default(),
                     _lock: None,
                 })
             }
@@ -117,6 +122,7 @@ impl Store {
             dialect,
             writer,
             reader,
+            watched: Arc::default(),
             _lock: lock,
         })
     }

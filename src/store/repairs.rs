@@ -135,6 +135,7 @@ impl Tx {
         status: chat::Status,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        self.touch(id);
         let wrong = match status {
             chat::Status::WaitingForUser => chat::Status::WaitingForChatbot,
             chat::Status::WaitingForChatbot => chat::Status::WaitingForUser,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sea_orm::DatabaseTransaction;
 
 use super::dialect::Dialect;
+use super::watch::Touched;
 use super::{Store, StoreError};
 
 /// How often a transaction is tried before a conflict is reported.
@@ -19,6 +20,7 @@ const TX_BACKOFF_MS: u64 = 20;
 pub struct Tx {
     transaction: Arc<DatabaseTransaction>,
     pub(super) dialect: Dialect,
+    pub(super) touched: Arc<Touched>,
 }
 
 impl Tx {
@@ -59,10 +61,13 @@ impl Store {
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
+        // Dropped last: what was changed is told once it is committed.
+        let touched = Arc::new(Touched::new(&self.watched));
         let transaction = Arc::new(self.dialect.begin(&self.writer).await?);
         let tx = Tx {
             transaction: Arc::clone(&transaction),
             dialect: self.dialect,
+            touched: Arc::clone(&touched),
         };
         // An error drops the transaction, which rolls it back.
         let done = body(tx).await?;

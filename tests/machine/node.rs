@@ -15,7 +15,7 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use pollen::cache::{CacheSettings, ResponseCache};
 use pollen::chat::{AttemptSettings, ChatSettings, Chats, Rooms};
-use pollen::ledger::{FlushSettings, Flusher, Follower, LedgerLimits, Ledgers, Live};
+use pollen::ledger::{FlushSettings, Flusher, Follower, Heads, LedgerLimits, Ledgers, Live};
 use pollen::model::clock::Clock;
 use pollen::model::position::Position;
 use pollen::provider::{
@@ -163,6 +163,7 @@ impl Node {
             ledgers: Arc::clone(&ledgers),
             flusher: Arc::clone(&flusher),
             follower: Follower::new(Arc::clone(&store), Duration::ZERO),
+            heads: Heads::new(Arc::clone(&store), Duration::ZERO),
             catalogue: Arc::new(Catalogue::of(Arc::new(Scripted { calls }), "scripted")),
             cache: Arc::new(cache.unwrap()),
         };

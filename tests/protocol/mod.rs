@@ -2,4 +2,5 @@
 
 mod crowd;
 mod positions;
+mod quiet;
 mod readers;

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::chat::{Again, Cursors, MessageRead, Once, Otherwise, Reader, Sent, TokensPoll};
 use crate::http::AppState;
 use crate::http::extract::{
-    Body, CacheControl, Caller, Form, MessagePath, NumberPath, Params, PositionPath, Posted,
+    Body, CacheControl, Caller, Form, MessagePath, NumberPath, Params, Posted, TokensPath,
     parse_position,
 };
 use crate::http::openapi::{self, Conflict, OnceKey, Refused};
@@ -298,12 +298,11 @@ async fn tokens(
     State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
-    MessagePath(id): MessagePath,
-    PositionPath(position): PositionPath,
+    TokensPath { message, position }: TokensPath,
     Params(params): Params<TokensParams>,
 ) -> Result<Response, Problem> {
     let reader = (owner.into(), Place::Owners);
-    tokens_reply(&app, form, reader, (id, position), params).await
+    tokens_reply(&app, form, reader, (message, position), params).await
 }
 
 /// What is new of a message's text, for who reads it here.
@@ -333,8 +332,8 @@ pub(super) async fn tokens_reply(
         return reply::json(StatusCode::OK, &TokensView::new(poll, hint));
     }
     if poll.status != Status::Pending {
-        let message = app.chats.message(reader, id).await?;
-        return end_reply(place, poll, message, (read, hint)).await;
+        let message = Box::pin(app.chats.message(reader, id)).await?;
+        return Box::pin(end_reply(place, poll, message, (read, hint))).await;
     }
     let reasoning = poll.reasoning.as_ref().zip(cursors.reasoning);
     let is_unchanged = read.has_all_of(&poll.delta)

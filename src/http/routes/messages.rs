@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::chat::{OwnedChat, ReadableChat};
+use crate::chat::{ReadableChat, WatchedChat};
 use crate::http::AppState;
 use crate::http::extract::{CursorPath, Form, Params};
 use crate::http::openapi;
@@ -46,7 +46,7 @@ async fn poll(
     form: Form,
     CursorPath(cursor): CursorPath,
     Params(params): Params<PollParams>,
-    chat: OwnedChat,
+    chat: WatchedChat,
 ) -> Result<Response, Problem> {
     messages_reply(&app, form, (&chat, &Place::Owners), cursor, params).await
 }

@@ -12,7 +12,7 @@ use super::message::{TokensParams, tokens_reply};
 use super::messages::{PollParams, messages_reply};
 use crate::chat::ReadableChat as _;
 use crate::http::AppState;
-use crate::http::extract::{CursorPath, Form, MessagePath, Params, PositionPath, parse_uuid};
+use crate::http::extract::{CursorPath, Form, Params, TokensPath, parse_uuid};
 use crate::http::link::Link;
 use crate::http::openapi::at;
 use crate::http::problem::Problem;
@@ -87,9 +87,15 @@ async fn tokens(
     State(app): State<AppState>,
     Link { chat, place }: Link,
     form: Form,
-    MessagePath(id): MessagePath,
-    PositionPath(position): PositionPath,
+    TokensPath { message, position }: TokensPath,
     Params(params): Params<TokensParams>,
 ) -> Result<Response, Problem> {
-    tokens_reply(&app, form, ((&chat).into(), place), (id, position), params).await
+    tokens_reply(
+        &app,
+        form,
+        ((&chat).into(), place),
+        (message, position),
+        params,
+    )
+    .await
 }

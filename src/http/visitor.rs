@@ -1,0 +1,43 @@
+//! What is known of whoever asks. It is gathered on the way in and kept with the request, as one value: each more
+//! would cost every poll a place of its own.
+
+use axum::extract::Request;
+use axum::http::{Extensions, HeaderMap};
+
+use super::extract::Form;
+use super::identify::Identified;
+use super::peer::ClientAddress;
+
+#[derive(Clone)]
+pub(super) struct Visitor {
+    pub client: ClientAddress,
+    /// In which form they want their answer.
+    pub form: Form,
+    /// What finds out who it is. None: nobody may ask so far.
+    pub identified: Option<Identified>,
+}
+
+impl Visitor {
+    pub fn new(client: ClientAddress, headers: &HeaderMap) -> Self {
+        Self {
+            client,
+            form: Form::of(headers),
+            identified: None,
+        }
+    }
+
+    /// Whoever asks by this request. One that came over no connection, as those of tests, comes from nowhere.
+    pub fn of(request: &mut Request) -> Self {
+        if let Some(visitor) = request.extensions().get::<Self>() {
+            return visitor.clone();
+        }
+        let visitor = Self::new(ClientAddress::UNKNOWN, request.headers());
+        request.extensions_mut().insert(visitor.clone());
+        visitor
+    }
+
+    /// What finds out who it is.
+    pub fn identified(extensions: &Extensions) -> Option<&Identified> {
+        extensions.get::<Self>()?.identified.as_ref()
+    }
+}
