@@ -10,6 +10,7 @@ mod chats;
 mod deletion;
 mod dialect;
 mod error;
+mod group;
 mod keys;
 mod ledger;
 mod lock;
@@ -49,6 +50,7 @@ pub use tx::Tx;
 pub use users::UserChange;
 
 use dialect::Dialect;
+use group::Group;
 use lock::FileLock;
 
 /// How to reach a database.
@@ -67,6 +69,8 @@ pub struct Store {
     dialect: Dialect,
     writer: DatabaseConnection,
     reader: DatabaseConnection,
+    /// Who waits for the writer, where there is one alone.
+    group: Option<Group>,
     /// Held for as long as the store is: one process per SQLite file.
     _lock: Option<FileLock>,
 }
@@ -91,15 +95,7 @@ impl Store {
         let dialect = Dialect::of(&settings.url)?;
         match dialect.lock(&settings.url) {
             Ok(lock) => Self::open_locked(dialect, lock, settings).await,
-            Err(StoreError::InUse(_)) => {
-                let (writer, reader) = dialect.connect(settings).await?;
-                Ok(Self {
-                    dialect,
-                    writer,
-                    reader,
-                    _lock: None,
-                })
-            }
+            Err(StoreError::InUse(_)) => Self::connect(dialect, None, settings).await,
             Err(error) => Err(error),
         }
     }
@@ -112,11 +108,23 @@ impl Store {
         let migrator = dialect.connect_migrator(settings).await?;
         dialect.migrate(&migrator).await?;
         migrator.close().await?;
+        Self::connect(dialect, lock, settings).await
+    }
+
+    async fn connect(
+        dialect: Dialect,
+        lock: Option<FileLock>,
+        settings: &StoreSettings,
+    ) -> Result<Self, StoreError> {
         let (writer, reader) = dialect.connect(settings).await?;
+        let group = dialect
+            .has_one_writer()
+            .then(|| Group::new(dialect, writer.clone(), settings.acquire_timeout));
         Ok(Self {
             dialect,
             writer,
             reader,
+            group,
             _lock: lock,
         })
     }

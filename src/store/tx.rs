@@ -7,6 +7,7 @@ use std::time::Duration;
 use sea_orm::DatabaseTransaction;
 
 use super::dialect::Dialect;
+use super::group::Group;
 use super::{Store, StoreError};
 
 /// How often a transaction is tried before a conflict is reported.
@@ -59,16 +60,46 @@ impl Store {
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
+        match &self.group {
+            Some(group) => self.in_group(group, body).await,
+            None => self.alone(body).await,
+        }
+    }
+
+    /// In a transaction of the database's own.
+    async fn alone<T, E, F, Fut>(&self, body: &F) -> Result<T, E>
+    where
+        F: Fn(Tx) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
+    {
         let transaction = Arc::new(self.dialect.begin(&self.writer).await?);
-        let tx = Tx {
-            transaction: Arc::clone(&transaction),
-            dialect: self.dialect,
-        };
         // An error drops the transaction, which rolls it back.
-        let done = body(tx).await?;
+        let done = body(self.lent(&transaction)).await?;
         let transaction = Arc::into_inner(transaction).ok_or(StoreError::TransactionHeld)?;
         transaction.commit().await.map_err(StoreError::from)?;
         Ok(done)
+    }
+
+    /// Together with whoever else waits for the writer.
+    async fn in_group<T, E, F, Fut>(&self, group: &Group, body: &F) -> Result<T, E>
+    where
+        F: Fn(Tx) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
+    {
+        let turn = group.turn().await?;
+        let ended = body(self.lent(turn.transaction())).await;
+        // Also one that failed waits: it may have failed because of what another one has written.
+        turn.end(ended.is_ok()).await?;
+        ended
+    }
+
+    fn lent(&self, transaction: &Arc<DatabaseTransaction>) -> Tx {
+        Tx {
+            transaction: Arc::clone(transaction),
+            dialect: self.dialect,
+        }
     }
 }
 
