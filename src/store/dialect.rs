@@ -68,6 +68,15 @@ impl Dialect {
         }
     }
 
+    /// Whether the chunks of a request are found by an index. SQLite has none on the ledger, so that a flush
+    /// appends to its end and writes nothing else.
+    pub fn finds_chunks(self) -> bool {
+        match self {
+            Self::Sqlite => false,
+            Self::Postgres => true,
+        }
+    }
+
     /// A SQLite file belongs to one process: a second one would take the first one's running
     /// requests for abandoned.
     pub fn lock(self, url: &str) -> Result<Option<FileLock>, StoreError> {

@@ -6,6 +6,7 @@
 mod accounts;
 mod attempts;
 mod audit;
+mod batches;
 mod chats;
 mod deletion;
 mod dialect;
