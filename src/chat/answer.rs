@@ -85,7 +85,7 @@ impl Chats {
                 Written::failed(internal())
             }),
         };
-        self.finish(&claimed, written).await;
+        Box::pin(self.finish(&claimed, written)).await;
     }
 
     /// Returns when the request is to have ended.
@@ -109,7 +109,8 @@ impl Chats {
 
     /// Asks the model, or the cache, and writes down what it says.
     async fn write(&self, claimed: &Claimed) -> Written {
-        let prepared = match self.prepare(claimed).await {
+        // Boxed, as all that an answer does once: its room is free again while the model is listened to.
+        let prepared = match Box::pin(self.prepare(claimed)).await {
             Ok(prepared) => prepared,
             Err(PrepareError::Refused(failure)) => return Written::failed(failure),
             Err(PrepareError::Store(error)) => {
@@ -119,7 +120,7 @@ impl Chats {
         };
         let (origin, input) = (prepared.origin.clone(), prepared.input_tokens);
         claimed.live.note_call(origin, input);
-        match self.look_up(claimed, &prepared).await {
+        match Box::pin(self.look_up(claimed, &prepared)).await {
             Found::Answer(Heard::Finished(reason)) => finished(claimed, reason),
             Found::Answer(Heard::Over(failure)) => Written::failed(failure),
             Found::Answer(_) => {
@@ -131,8 +132,8 @@ impl Chats {
                 if let Some(asking) = asking {
                     match &written {
                         Written::Ended { end, finish_reason } => {
-                            self.share(claimed, asking, end, finish_reason.as_deref())
-                                .await;
+                            let reason = finish_reason.as_deref();
+                            Box::pin(self.share(claimed, asking, end, reason)).await;
                         }
                         // The next attempt asks for all.
                         Written::Broken(_) => {}
@@ -211,8 +212,9 @@ impl Chats {
     ) -> Heard {
         let live = &claimed.live;
         let (mut finished, mut tool) = (None, None);
+        let mut is_silent = live.is_empty();
         loop {
-            let next = if live.is_empty() && finished.is_none() {
+            let next = if is_silent && finished.is_none() {
                 match timeout_at(first_token_by, events.next()).await {
                     Ok(next) => next,
                     Err(_) => return Heard::Silence,
@@ -235,6 +237,7 @@ impl Chats {
                     if let Some(heard) = self.take(claimed, event).await {
                         return heard;
                     }
+                    is_silent = is_silent && live.is_empty();
                 }
             }
         }

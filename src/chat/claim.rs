@@ -1,11 +1,14 @@
-//! Claiming a request: one conditional UPDATE decides who runs it, and in the same transaction
-//! the chat moves on: the user message is taken up, the answer appears as pending. A further
-//! attempt, a retry and a regenerate have their answer already and go on with its next edition.
+//! Claiming requests: one conditional UPDATE decides who runs them, and in the same transaction their
+//! chats move on: the user messages are taken up, the answers appear as pending. A further attempt, a
+//! retry and a regenerate have their answer already and go on with its next edition.
+//!
+//! As many are claimed at once as there is room for: each statement costs the same for all of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use entity::chat_message::{Model as Message, Role, Status};
-use entity::{MessageId, OwnerId, Timestamp, chat, llm_request};
+use entity::{ChatId, MessageId, Timestamp, chat, llm_request};
 
 use super::Chats;
 use crate::fault;
@@ -19,6 +22,8 @@ const MAX_LOST_CLAIMS: u32 = 8;
 /// A request that this node has to run.
 pub struct Claimed {
     pub(super) request: llm_request::Model,
+    /// As it was when the request was claimed.
+    pub(super) chat: chat::Model,
     /// The answer's ledger, open already: whoever stops all answers stops this one too.
     pub(super) live: Arc<Live>,
 }
@@ -32,12 +37,15 @@ impl Claimed {
 }
 
 impl Chats {
-    /// Claims the oldest request whose chat is free. None if there is none.
+    /// Claims up to `limit` requests whose chats are free, the oldest first. If they are fewer, there are no
+    /// more.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn claim(&self) -> Result<Option<Claimed>, StoreError> {
-        for _ in 0..MAX_LOST_CLAIMS {
+    pub async fn claim(&self, limit: usize) -> Result<Vec<Claimed>, StoreError> {
+        let mut claimed = Vec::new();
+        let (mut lost, mut most) = (0, limit);
+        while claimed.len() < limit && lost < MAX_LOST_CLAIMS {
             let (lease, leased_until) = self.flusher.lease();
             let now = self.clock.now();
             let deadline = self.settings.attempts.deadline.as_millis();
@@ -48,78 +56,109 @@ impl Chats {
                 default_provider: self.catalogue.default_model().provider.clone(),
                 provider_limits: self.catalogue.limits(),
             };
-            match self.try_claim(&claim).await {
-                // Another node has just claimed a request of the same chat: take the next one.
-                Err(error) if error.is_duplicate() => {}
-                Err(error) => return Err(error),
-                Ok(None) => return Ok(None),
-                Ok(Some((request, ids))) => {
+            let wanted = most.min(limit - claimed.len());
+            match self.try_claim(&claim, wanted).await {
+                // Another node has just claimed a request of one of the same chats: take the next ones, and
+                // one by one, so that each costs no other.
+                Err(error) if error.is_duplicate() => (lost, most) = (lost + 1, 1),
+                // What has been claimed is to be run whatever the database does now.
+                Err(error) if claimed.is_empty() => return Err(error),
+                Err(error) => {
+                    tracing::error!(%error, "no more requests could be claimed");
+                    break;
+                }
+                Ok(found) if found.is_empty() => break,
+                Ok(found) => {
                     fault::point("claim.committed");
-                    let live = self.ledgers.open(ids, leased_until);
-                    return Ok(Some(Claimed { request, live }));
+                    let is_all = found.len() < wanted && claim.provider_limits.is_empty();
+                    for (request, chat) in found {
+                        let live = self.ledgers.open(ids(&request, &chat)?, leased_until);
+                        claimed.push(Claimed {
+                            request,
+                            chat,
+                            live,
+                        });
+                    }
+                    if is_all {
+                        break;
+                    }
                 }
             }
         }
-        Ok(None)
+        Ok(claimed)
     }
 
     async fn try_claim(
         &self,
         claim: &Claim,
-    ) -> Result<Option<(llm_request::Model, LiveIds)>, StoreError> {
+        limit: usize,
+    ) -> Result<Vec<(llm_request::Model, chat::Model)>, StoreError> {
         self.store
             .tx(|tx| async move {
-                let Some(mut request) = tx.claim_request(claim).await? else {
-                    return Ok(None);
-                };
-                let (answer, owner) = match request.assistant_message_id {
-                    Some(answer) => (answer, go_on(&tx, &request, claim.now).await?),
-                    None => begin(&tx, &request, claim.now).await?,
-                };
-                request.assistant_message_id = Some(answer);
-                if !tx.assign_answer(&request).await? {
-                    return Err(StoreError::Missing {
-                        what: "claimed request",
-                    });
-                }
-                let ids = LiveIds {
-                    request: request.id,
-                    attempt: request.attempt,
-                    message: answer,
-                    chat: request.chat_id,
-                    owner,
-                    edition: Edition::from_stored(request.edition),
-                };
+                let requests = tx.claim_requests(claim, limit).await?;
+                let (mut further, first): (Vec<_>, Vec<_>) = requests
+                    .into_iter()
+                    .partition(|request| request.assistant_message_id.is_some());
+                // Says whose turn it is; the answers are there and wait for their next edition.
+                let mut chats = advance(&tx, &further, 0, claim.now).await?;
+                let (begun, its_chats) = begin(&tx, first, claim.now).await?;
+                further.extend(begun);
+                chats.extend(its_chats);
+                further.sort_by_key(|request| (request.created_at, request.id));
+                let running = further.into_iter().map(|request| {
+                    let chat = chat_of(&request, &chats)?.clone();
+                    Ok((request, chat))
+                });
+                let running = running.collect::<Result<_, StoreError>>()?;
                 fault::point("claim.before_commit");
-                Ok(Some((request, ids)))
+                Ok(running)
             })
             .await
     }
 }
 
-/// Takes up the user message and puts its answer into the chat.
+/// The chats of requests, by their ids.
+type ChatsById = HashMap<ChatId, chat::Model>;
+
+/// Takes up the user messages and puts their answers into the chats.
 async fn begin(
     tx: &Tx,
-    request: &llm_request::Model,
+    mut requests: Vec<llm_request::Model>,
     now: Timestamp,
-) -> Result<(MessageId, OwnerId), StoreError> {
-    let chat = advance(tx, request, 1, now).await?;
-    let (question, revision) = (request.user_message_id, chat.revision);
-    let is_taken_up = tx
-        .end_user_message(question, Status::Completed, revision, now)
-        .await?;
-    if !is_taken_up {
-        // Answering is still the right thing; refusing would hold up the whole queue.
-        tracing::warn!(request = %request.id, "the user message was not pending");
+) -> Result<(Vec<llm_request::Model>, ChatsById), StoreError> {
+    let chats = advance(tx, &requests, 1, now).await?;
+    if requests.is_empty() {
+        return Ok((requests, chats));
     }
-    let answer = Message {
+    let questions: Vec<MessageId> = requests.iter().map(|r| r.user_message_id).collect();
+    let taken_up = tx.take_up_messages(&questions, now).await?;
+    if taken_up < questions.len() as u64 {
+        // Answering is still the right thing; refusing would hold up the whole queue.
+        tracing::warn!(?questions, taken_up, "a user message was not pending");
+    }
+    let mut answers = Vec::with_capacity(requests.len());
+    let mut assigned = Vec::with_capacity(requests.len());
+    for request in &mut requests {
+        let chat = chat_of(request, &chats)?;
+        let answer = pending_answer(request, chat, now);
+        request.assistant_message_id = Some(answer.id);
+        assigned.push((request.id, answer.id));
+        answers.push(answer);
+    }
+    tx.insert_messages(&answers).await?;
+    tx.assign_answers(&assigned).await?;
+    Ok((requests, chats))
+}
+
+fn pending_answer(request: &llm_request::Model, chat: &chat::Model, now: Timestamp) -> Message {
+    Message {
         id: MessageId::generate(),
         chat_id: chat.id,
         sequence: chat.next_sequence - 1,
-        revision,
+        revision: chat.revision,
         role: Role::Assistant,
         status: Status::Pending,
-        reply_to: Some(question),
+        reply_to: Some(request.user_message_id),
         request_id: Some(request.id),
         content: String::new(),
         reasoning: String::new(),
@@ -135,32 +174,45 @@ async fn begin(
         completed_at: None,
         deleted_at: None,
         superseded_at: None,
-    };
-    let id = answer.id;
-    tx.insert_message(answer).await?;
-    Ok((id, chat.owner_id))
+    }
 }
 
-/// Says whose turn it is; the answer is there and waits for its next edition.
-async fn go_on(
-    tx: &Tx,
+fn ids(request: &llm_request::Model, chat: &chat::Model) -> Result<LiveIds, StoreError> {
+    let message = request.assistant_message_id;
+    Ok(LiveIds {
+        request: request.id,
+        attempt: request.attempt,
+        message: message.ok_or(StoreError::Missing { what: "answer" })?,
+        chat: request.chat_id,
+        owner: chat.owner_id,
+        edition: Edition::from_stored(request.edition),
+    })
+}
+
+fn chat_of<'a>(
     request: &llm_request::Model,
-    now: Timestamp,
-) -> Result<OwnerId, StoreError> {
-    Ok(advance(tx, request, 0, now).await?.owner_id)
+    chats: &'a ChatsById,
+) -> Result<&'a chat::Model, StoreError> {
+    let chat = chats.get(&request.chat_id);
+    chat.ok_or(StoreError::Missing { what: "chat" })
 }
 
+/// Moves the chats of requests on. It is the chatbot's turn in them.
 async fn advance(
     tx: &Tx,
-    request: &llm_request::Model,
+    requests: &[llm_request::Model],
     messages: i64,
     now: Timestamp,
-) -> Result<chat::Model, StoreError> {
+) -> Result<ChatsById, StoreError> {
+    if requests.is_empty() {
+        return Ok(ChatsById::new());
+    }
     let advance = Advance {
         messages,
         status: Some(chat::Status::WaitingForChatbot),
         now,
     };
-    let chat = tx.advance_chat(request.chat_id, advance).await?;
-    chat.ok_or(StoreError::Missing { what: "chat" })
+    let ids: Vec<ChatId> = requests.iter().map(|request| request.chat_id).collect();
+    let chats = tx.advance_chats(&ids, advance).await?;
+    Ok(chats.into_iter().map(|chat| (chat.id, chat)).collect())
 }

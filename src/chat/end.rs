@@ -2,10 +2,11 @@
 //! transaction, under the fence of the attempt. Everybody who ends one does it here: the task
 //! that wrote the answer, a cancel from any node, a rescue.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use entity::llm_attempt::{CacheLookup, Model as Attempt, Outcome};
-use entity::{Origin, Timestamp, chat, chat_message, llm_request};
+use entity::{ChatId, Origin, RequestId, Timestamp, chat, chat_message, llm_request};
 use metrics::counter;
 
 use super::Chats;
@@ -14,7 +15,7 @@ use crate::model::failure::{Failure, FailureCode};
 use crate::model::position::Edition;
 use crate::model::text::storable;
 use crate::model::usage::{Usage, estimate_tokens};
-use crate::store::{Advance, Finish, LedgerTexts, RequestEnd, StoreError, Tx};
+use crate::store::{Advance, Fence, Finish, LedgerTexts, RequestEnd, StoreError, Tx};
 
 /// How an answer comes to its end.
 #[derive(Clone, Debug)]
@@ -188,6 +189,63 @@ impl Drop for Cut {
     }
 }
 
+/// Moves the chats of ended requests on. Where a request had begun it is the user's turn again, unless
+/// another one has begun.
+async fn advance_chats(
+    tx: &Tx,
+    ended: &[(&llm_request::Model, &Ending)],
+    now: Timestamp,
+) -> Result<HashMap<ChatId, chat::Model>, StoreError> {
+    let (begun, waited): (Vec<_>, Vec<_>) = ended
+        .iter()
+        .partition(|(request, _)| request.started_at.is_some());
+    let mut chats = HashMap::with_capacity(ended.len());
+    let groups: [(Vec<&(&llm_request::Model, &Ending)>, _); 2] =
+        [(begun, Some(chat::Status::WaitingForUser)), (waited, None)];
+    for (requests, status) in groups {
+        if requests.is_empty() {
+            continue;
+        }
+        let advance = Advance {
+            messages: 0,
+            status,
+            now,
+        };
+        let ids: Vec<ChatId> = requests
+            .iter()
+            .map(|(request, _)| request.chat_id)
+            .collect();
+        let advanced = tx.advance_chats(&ids, advance).await?;
+        chats.extend(advanced.into_iter().map(|chat| (chat.id, chat)));
+    }
+    Ok(chats)
+}
+
+/// What becomes of an answer.
+fn finish(ending: &Ending, attempt: &Attempt, chat: &chat::Model, now: Timestamp) -> Finish {
+    let Ending {
+        end, texts, spent, ..
+    } = ending;
+    Finish {
+        status: end.message_status(),
+        content: texts.text.clone(),
+        reasoning: texts.reasoning.clone(),
+        origin: spent.origin.clone().map(|origin| Origin {
+            finish_reason: attempt.finish_reason.clone(),
+            cached: attempt.cache == Some(CacheLookup::Hit),
+            ..origin
+        }),
+        edition: ending.edition.to_stored(),
+        error: end.error(),
+        revision: chat.revision,
+        now,
+    }
+}
+
+fn nothing_to_end(request: RequestId) {
+    tracing::warn!(%request, "the request had no pending message to end");
+}
+
 impl Chats {
     /// Gets a request that runs or waits ready to be ended from outside.
     pub(super) async fn cut(&self, request: llm_request::Model) -> Result<Cut, StoreError> {
@@ -240,83 +298,84 @@ impl Chats {
         request: &llm_request::Model,
         ending: Ending,
     ) -> Result<Option<chat::Model>, StoreError> {
-        let now = self.clock.now();
-        let Ending {
-            end,
-            texts,
-            edition,
-            spent,
-        } = ending;
-        let attempt = self.attempt(request, end.outcome(), end.error(), &spent, now);
-        let request_end = RequestEnd {
-            status: end.status(),
-            model: attempt.model.clone(),
-            provider: request.provider.clone(),
-            finish_reason: attempt.finish_reason.clone(),
-            input_tokens: spent.usage.input_tokens,
-            output_tokens: spent.usage.output_tokens,
-            error: end.error(),
-            first_token_at: spent.first_token_at,
-            now,
-        };
-        let fence = (request.id, request.attempt);
-        if !tx.end_request(fence, request.status, request_end).await? {
-            return Ok(None);
-        }
-        let has_begun = request.started_at.is_some();
-        let is_users_turn = has_begun && !self.has_begun_another(tx, request).await?;
-        let advance = Advance {
-            messages: 0,
-            status: is_users_turn.then_some(chat::Status::WaitingForUser),
-            now,
-        };
-        let chat = tx.advance_chat(request.chat_id, advance).await?;
-        let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
-        let is_ended = if let Some(answer) = request.assistant_message_id {
-            let finish = Finish {
-                status: end.message_status(),
-                content: texts.text,
-                reasoning: texts.reasoning,
-                origin: spent.origin.clone().map(|origin| Origin {
-                    finish_reason: attempt.finish_reason.clone(),
-                    cached: attempt.cache == Some(CacheLookup::Hit),
-                    ..origin
-                }),
-                edition: edition.to_stored(),
-                error: end.error(),
-                revision: chat.revision,
-                now,
-            };
-            tx.finish_message(answer, finish).await?
-        } else {
-            let status = chat_message::Status::Cancelled;
-            tx.end_user_message(request.user_message_id, status, chat.revision, now)
-                .await?
-        };
-        if !is_ended {
-            tracing::warn!(request = %request.id, "the request had no pending message to end");
-        }
-        if request.status == llm_request::Status::Running {
-            tx.insert_attempt(Attempt {
-                owner_id: chat.owner_id,
-                ..attempt
-            })
-            .await?;
-        }
-        Ok(Some(chat))
+        let ended = self.end_answers(tx, &[(request, &ending)]).await?;
+        Ok(ended.into_values().next())
     }
 
-    /// Whether another request of the chat has begun: one runs while one waits for its next attempt.
-    async fn has_begun_another(
+    /// The same for several runs. The chats of those that have been ended, by run: each is another chat's.
+    pub(super) async fn end_answers(
         &self,
         tx: &Tx,
-        request: &llm_request::Model,
-    ) -> Result<bool, StoreError> {
-        let active = tx.active_requests(request.chat_id).await?;
-        let has_begun = |other: &llm_request::Model| other.started_at.is_some();
-        Ok(active
+        endings: &[(&llm_request::Model, &Ending)],
+    ) -> Result<HashMap<Fence, chat::Model>, StoreError> {
+        let now = self.clock.now();
+        let mut attempts = HashMap::with_capacity(endings.len());
+        let mut ends = Vec::with_capacity(endings.len());
+        for (request, ending) in endings {
+            let Ending { end, spent, .. } = ending;
+            let attempt = self.attempt(request, end.outcome(), end.error(), spent, now);
+            let request_end = RequestEnd {
+                status: end.status(),
+                model: attempt.model.clone(),
+                provider: request.provider.clone(),
+                finish_reason: attempt.finish_reason.clone(),
+                input_tokens: spent.usage.input_tokens,
+                output_tokens: spent.usage.output_tokens,
+                error: end.error(),
+                first_token_at: spent.first_token_at,
+                now,
+            };
+            ends.push((*request, request_end));
+            attempts.insert((request.id, request.attempt), attempt);
+        }
+        let ended: HashSet<Fence> = tx.end_requests(&ends).await?.into_iter().collect();
+        let ended = endings
             .iter()
-            .any(|other| other.id != request.id && has_begun(other)))
+            .copied()
+            .filter(|(request, _)| ended.contains(&(request.id, request.attempt)))
+            .collect::<Vec<_>>();
+        let chats = advance_chats(tx, &ended, now).await?;
+        let mut finishes = Vec::with_capacity(ended.len());
+        let mut used = Vec::with_capacity(ended.len());
+        let mut by_run = HashMap::with_capacity(ended.len());
+        for (request, ending) in ended {
+            let chat = chats.get(&request.chat_id);
+            let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
+            let fence = (request.id, request.attempt);
+            let attempt = attempts.remove(&fence);
+            let attempt = attempt.ok_or(StoreError::Missing { what: "attempt" })?;
+            match request.assistant_message_id {
+                Some(answer) => finishes.push((answer, finish(ending, &attempt, chat, now))),
+                None => {
+                    let (question, status) =
+                        (request.user_message_id, chat_message::Status::Cancelled);
+                    let is_ended = tx.end_user_message(question, status, chat.revision, now);
+                    if !is_ended.await? {
+                        nothing_to_end(request.id);
+                    }
+                }
+            }
+            if request.status == llm_request::Status::Running {
+                used.push(Attempt {
+                    owner_id: chat.owner_id,
+                    ..attempt
+                });
+            }
+            by_run.insert(fence, chat.clone());
+        }
+        if !finishes.is_empty() {
+            let finished = tx.finish_messages(&finishes).await?;
+            for (request, _) in endings {
+                let answer = request.assistant_message_id;
+                if by_run.contains_key(&(request.id, request.attempt))
+                    && answer.is_some_and(|answer| !finished.contains(&answer))
+                {
+                    nothing_to_end(request.id);
+                }
+            }
+        }
+        tx.insert_attempts(&used).await?;
+        Ok(by_run)
     }
 
     /// Puts a running request back into the queue as its next attempt, if it is still this

@@ -1,8 +1,13 @@
 //! Finishing: the task that wrote an answer stores its end, however long the database takes.
 
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use entity::llm_attempt::Outcome;
+use entity::llm_request;
+use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 use super::end::{End, Ending, Spent};
 use super::{Chats, Claimed};
@@ -10,11 +15,14 @@ use crate::fault;
 use crate::ledger::Stop;
 use crate::model::failure::Failure;
 use crate::model::position::Edition;
-use crate::store::{LedgerTexts, StoreError};
+use crate::store::{Chunk, LedgerTexts, StoreError};
 
 /// Waits between the tries to store an answer: doubled from the first to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
+/// Answers whose end is stored in one transaction, at most.
+const MAX_TOGETHER: usize = 32;
+const MAX_BYTES_TOGETHER: usize = 1 << 20;
 /// Tries while the database is there and refuses: then the lease runs out, and a rescue keeps what
 /// was flushed. While the database is away the tries are not counted.
 const MAX_REFUSALS: u32 = 5;
@@ -48,6 +56,7 @@ impl Written {
 }
 
 /// What became of the end of an answer.
+#[derive(Clone, Copy)]
 enum Stored {
     Ended,
     Restarted,
@@ -55,7 +64,126 @@ enum Stored {
     Fenced,
 }
 
+/// Answers that have come to their end and wait for it to be stored.
+///
+/// Whoever comes first stores his own, and with it those of all who have come meanwhile: each statement
+/// costs the same for all of them. No task is spawned.
+#[derive(Default)]
+pub(super) struct Endings {
+    waiting: Mutex<VecDeque<Waiting>>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+struct Waiting {
+    request: llm_request::Model,
+    ending: Ending,
+    told: oneshot::Sender<Told>,
+}
+
+/// What those hear whose end somebody else has stored, or could not: then each tries alone, so that none
+/// fails because of another.
+enum Told {
+    Done(Result<Stored, StoreError>),
+    Alone,
+}
+
+impl Endings {
+    fn push(&self, waiting: Waiting) {
+        self.lock().push_back(waiting);
+    }
+
+    fn take(&self) -> Vec<Waiting> {
+        let mut waiting = self.lock();
+        let mut bytes = 0;
+        let several = waiting.iter().take(MAX_TOGETHER).take_while(|one| {
+            let is_first = bytes == 0;
+            bytes += one.ending.texts.text.len() + one.ending.texts.reasoning.len() + 1;
+            is_first || bytes <= MAX_BYTES_TOGETHER
+        });
+        let several = several.count();
+        waiting.drain(..several).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Chats {
+    /// Stores the end of an answer, with those of others that end at the same time.
+    async fn end_together(
+        &self,
+        request: &llm_request::Model,
+        ending: Ending,
+    ) -> Result<Stored, StoreError> {
+        let (told, mut heard) = oneshot::channel();
+        self.endings.push(Waiting {
+            request: request.clone(),
+            ending: ending.clone(),
+            told,
+        });
+        let turn = self.endings.turn.lock().await;
+        loop {
+            match heard.try_recv() {
+                Ok(Told::Done(done)) => return done,
+                // Closed: whoever had taken it along has panicked.
+                Ok(Told::Alone) | Err(TryRecvError::Closed) => break,
+                Err(TryRecvError::Empty) => self.end_those_who_wait().await,
+            }
+        }
+        drop(turn);
+        let endings = &[(request, &ending)];
+        let ended = self.end_in_transaction(endings).await?;
+        Ok(ended.into_iter().next().unwrap_or(Stored::Fenced))
+    }
+
+    async fn end_those_who_wait(&self) {
+        let together = self.endings.take();
+        let endings: Vec<_> = together
+            .iter()
+            .map(|waiting| (&waiting.request, &waiting.ending))
+            .collect();
+        let is_one = endings.len() == 1;
+        let done = self.end_in_transaction(&endings).await;
+        let mut told = together.into_iter().map(|waiting| waiting.told);
+        match done {
+            Ok(ended) => {
+                for (told, stored) in told.zip(ended) {
+                    let _ = told.send(Told::Done(Ok(stored)));
+                }
+            }
+            Err(error) if is_one => {
+                let _ = told.next().map(|told| told.send(Told::Done(Err(error))));
+            }
+            Err(error) => {
+                tracing::debug!(%error, "several ends could not be stored together");
+                for told in told {
+                    let _ = told.send(Told::Alone);
+                }
+            }
+        }
+    }
+
+    async fn end_in_transaction(
+        &self,
+        endings: &[(&llm_request::Model, &Ending)],
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.store
+            .tx(|tx| async move {
+                let ended = self.end_answers(&tx, endings).await?;
+                fault::point("finish.before_commit");
+                let stored = endings.iter().map(|(request, _)| {
+                    if ended.contains_key(&(request.id, request.attempt)) {
+                        Stored::Ended
+                    } else {
+                        Stored::Fenced
+                    }
+                });
+                Ok::<_, StoreError>(stored.collect())
+            })
+            .await
+    }
+
     /// Stores the end of an answer and forgets its ledger. While the database is away the text
     /// stays in memory and goes on being read from there.
     pub(super) async fn finish(&self, claimed: &Claimed, written: Written) {
@@ -111,7 +239,7 @@ impl Chats {
         let stored = match written {
             Written::Broken(failure) if self.has_attempts_left(request) => {
                 // Kept, should the next attempt end before its first word.
-                let unflushed = &sealed.unflushed;
+                let unflushed: &Vec<&Chunk> = &sealed.unflushed.iter().collect();
                 self.store
                     .tx(|tx| async move {
                         let next = self.start_next_attempt(&tx, request, failure, spent);
@@ -142,7 +270,7 @@ impl Chats {
                         edition = edition.next();
                     }
                 }
-                let ending = &Ending {
+                let ending = Ending {
                     end,
                     texts,
                     edition,
@@ -151,13 +279,7 @@ impl Chats {
                         ..spent.clone()
                     },
                 };
-                self.store
-                    .tx(|tx| async move {
-                        let chat = self.end_answer(&tx, request, ending.clone()).await?;
-                        fault::point("finish.before_commit");
-                        Ok::<_, StoreError>(chat.map_or(Stored::Fenced, |_| Stored::Ended))
-                    })
-                    .await
+                self.end_together(request, ending).await
             }
         };
         stored

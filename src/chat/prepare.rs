@@ -48,7 +48,8 @@ impl Chats {
     /// Gets a request ready to be sent to its model. What does not fit the window is left out, or
     /// summarised by the model first, if so configured.
     pub(super) async fn prepare(&self, claimed: &Claimed) -> Result<Prepared, PrepareError> {
-        let conversation = self.conversation(&claimed.request).await?;
+        let conversation = self.conversation(&claimed.request, claimed.chat.clone());
+        let conversation = conversation.await?;
         let spec = &conversation.route.spec;
         let out = left_out(&conversation, None).await;
         let out = out.map_err(|long| too_long(spec, long))?;
@@ -99,7 +100,10 @@ impl Chats {
         &self,
         request: &llm_request::Model,
     ) -> Result<i64, StoreError> {
-        let conversation = match self.conversation(request).await {
+        let Some(chat) = self.store.chat_of(request.chat_id).await? else {
+            return Ok(0);
+        };
+        let conversation = match self.conversation(request, chat).await {
             Ok(conversation) => conversation,
             Err(PrepareError::Refused(_) | PrepareError::Store(StoreError::Missing { .. })) => {
                 return Ok(0);
@@ -113,6 +117,7 @@ impl Chats {
     async fn conversation(
         &self,
         request: &llm_request::Model,
+        chat: Chat,
     ) -> Result<Conversation, PrepareError> {
         // Who may ask whom was decided when the request was queued.
         let route = self.catalogue.resolve(request.model.as_deref());
@@ -124,8 +129,6 @@ impl Chats {
                 ),
             ))
         })?;
-        let chat = self.store.chat_of(request.chat_id).await?;
-        let chat = chat.ok_or(StoreError::Missing { what: "chat" })?;
         let all = self.store.all_messages(request.chat_id).await?;
         let asked = all
             .iter()

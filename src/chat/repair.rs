@@ -7,7 +7,7 @@ use entity::llm_request;
 use super::Chats;
 use super::answer::interrupted;
 use crate::model::position::Edition;
-use crate::store::{Advance, Rewrite, StoreError};
+use crate::store::{Advance, Rewrite, StoreError, Tx};
 
 impl Chats {
     /// Looks for rows whose states disagree and corrects them, and clears away what has expired.
@@ -46,17 +46,14 @@ impl Chats {
                 "repaired rows whose states disagreed"
             );
         }
-        let purged: Result<u64, StoreError> = self
-            .store
-            .tx(|tx| async move {
-                // What is left of an answer that was lost is in its ledger, until it was seen to.
-                if are_none_lost {
-                    tx.purge_finished_ledgers().await?;
-                }
-                tx.purge_keys(now).await
-            })
-            .await;
-        purged?;
+        // What is left of an answer that was lost is in its ledger, until it was seen to.
+        let mut next = are_none_lost.then_some(0);
+        while let Some(after) = next {
+            let purge = |tx: Tx| async move { tx.purge_finished_ledgers(after).await };
+            next = self.store.tx(purge).await?;
+        }
+        let purge = |tx: Tx| async move { tx.purge_keys(now).await };
+        self.store.tx(purge).await?;
         self.clear_away(now).await
     }
 

@@ -31,15 +31,23 @@ impl Backlog {
     }
 
     pub async fn room(&self) {
+        // Once a token: as long as there is room, nothing is registered.
+        if self.has_room() {
+            return;
+        }
         loop {
             let written = self.written.notified();
             tokio::pin!(written);
             // Registered before the look, so that what is written in between is not missed.
             written.as_mut().enable();
-            if self.bytes.load(Ordering::Relaxed) < self.limit {
+            if self.has_room() {
                 return;
             }
             written.await;
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) < self.limit
     }
 }

@@ -222,10 +222,10 @@ impl Flusher {
                     None => tx.held_requests(&self.settings.node).await?,
                 };
                 let is_held: HashSet<&Fence> = held.iter().collect();
-                let chunks: Vec<Chunk> = gained
+                let chunks: Vec<&Chunk> = gained
                     .iter()
                     .filter(|(live, _)| is_held.contains(&live.fence()))
-                    .map(|(_, chunk)| chunk.clone())
+                    .map(|(_, chunk)| chunk)
                     .collect();
                 tx.append_chunks(&chunks).await?;
                 fault::point("flush.before_commit");
@@ -263,18 +263,18 @@ impl Flusher {
             return Ok(());
         }
         let requests = &finished;
-        let purged: Result<u64, StoreError> = self
+        let purged = self
             .store
             .tx(|tx| async move {
-                let purged = tx.purge_ledger(requests).await?;
+                tx.purge_ledger(requests).await?;
                 fault::point("purge.before_commit");
-                Ok(purged)
+                Ok::<_, StoreError>(())
             })
             .await;
         if purged.is_err() {
             self.lock_finished().extend(finished);
         }
-        purged.map(drop)
+        purged
     }
 
     fn lock_finished(&self) -> std::sync::MutexGuard<'_, Vec<RequestId>> {

@@ -386,7 +386,36 @@ pub struct LedgerLimits {
 pub struct Ledgers {
     limits: LedgerLimits,
     backlog: Arc<Backlog>,
-    live: RwLock<HashMap<MessageId, Arc<Live>>>,
+    live: RwLock<Open>,
+}
+
+/// The open ledgers: of thousands of chats a poll looks for one's own.
+#[derive(Default)]
+struct Open {
+    by_message: HashMap<MessageId, Arc<Live>>,
+    by_chat: HashMap<ChatId, Vec<Arc<Live>>>,
+}
+
+impl Open {
+    /// The one whose place it takes.
+    fn insert(&mut self, live: Arc<Live>) -> Option<Arc<Live>> {
+        let before = self.remove(live.ids.message);
+        let of_chat = self.by_chat.entry(live.ids.chat).or_default();
+        of_chat.push(Arc::clone(&live));
+        self.by_message.insert(live.ids.message, live);
+        before
+    }
+
+    fn remove(&mut self, message: MessageId) -> Option<Arc<Live>> {
+        let live = self.by_message.remove(&message)?;
+        if let Some(of_chat) = self.by_chat.get_mut(&live.ids.chat) {
+            of_chat.retain(|other| other.ids.message != message);
+            if of_chat.is_empty() {
+                self.by_chat.remove(&live.ids.chat);
+            }
+        }
+        Some(live)
+    }
 }
 
 impl Ledgers {
@@ -412,7 +441,7 @@ impl Ledgers {
             abandon: CancellationToken::new(),
             lease_lost: CancellationToken::new(),
         });
-        let before = self.write().insert(ids.message, Arc::clone(&live));
+        let before = self.write().insert(Arc::clone(&live));
         if let Some(before) = before {
             // An earlier attempt that this node had lost, and has now taken up again.
             before.stop(Stop::Ended);
@@ -423,25 +452,23 @@ impl Ledgers {
     /// The ledger of a message, if this node writes it.
     #[must_use]
     pub fn get(&self, message: MessageId) -> Option<Arc<Live>> {
-        self.read().get(&message).cloned()
+        self.read().by_message.get(&message).cloned()
     }
 
     /// The ledgers of a chat's running answers.
     #[must_use]
     pub fn of_chat(&self, chat: ChatId) -> Vec<Arc<Live>> {
-        let is_of_chat = |live: &&Arc<Live>| live.ids.chat == chat;
-        self.read().values().filter(is_of_chat).cloned().collect()
+        let open = self.read();
+        open.by_chat.get(&chat).cloned().unwrap_or_default()
     }
 
     /// Forgets a ledger: from now on the database answers for the message.
     pub fn close(&self, live: &Live) {
         let mut ledgers = self.write();
         // A later attempt's ledger may have taken the place.
-        let is_same = ledgers
-            .get(&live.ids.message)
-            .is_some_and(|held| std::ptr::eq(Arc::as_ptr(held), live));
-        if is_same {
-            ledgers.remove(&live.ids.message);
+        let held = ledgers.by_message.get(&live.ids.message);
+        if held.is_some_and(|held| std::ptr::eq(Arc::as_ptr(held), live)) {
+            ledgers.remove(live.ids.message);
         }
     }
 
@@ -455,14 +482,14 @@ impl Ledgers {
     /// All ledgers that are open now.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Live>> {
-        self.read().values().cloned().collect()
+        self.read().by_message.values().cloned().collect()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<MessageId, Arc<Live>>> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Open> {
         self.live.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<MessageId, Arc<Live>>> {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Open> {
         self.live.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,6 +8,8 @@
 
 use std::ops::ControlFlow;
 
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use url::Url;
 
@@ -156,7 +158,74 @@ pub(super) fn listed(listing: &Value) -> Option<Vec<ListedModel>> {
 /// Chunks keep nothing for each other.
 struct Chunks;
 
+/// A chunk that says nothing but more text: whatever else could be in one is missing or null.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "what stands there is of no interest, but it is known"
+)]
+struct PlainChunk {
+    choices: [PlainChoice; 1],
+    object: Option<PlainObject>,
+    id: Option<IgnoredAny>,
+    created: Option<IgnoredAny>,
+    model: Option<IgnoredAny>,
+    provider: Option<IgnoredAny>,
+    system_fingerprint: Option<IgnoredAny>,
+    service_tier: Option<IgnoredAny>,
+    obfuscation: Option<IgnoredAny>,
+    usage: Option<Never>,
+}
+
+#[derive(Deserialize)]
+enum PlainObject {
+    #[serde(rename = "chat.completion.chunk")]
+    Chunk,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "what stands there is of no interest, but it is known"
+)]
+struct PlainChoice {
+    delta: PlainDelta,
+    index: Option<IgnoredAny>,
+    logprobs: Option<IgnoredAny>,
+    finish_reason: Option<Never>,
+    native_finish_reason: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "what stands there is of no interest, but it is known"
+)]
+struct PlainDelta {
+    content: String,
+    role: Option<IgnoredAny>,
+    refusal: Option<Never>,
+    reasoning: Option<Never>,
+    reasoning_content: Option<Never>,
+    tool_calls: Option<Never>,
+    function_call: Option<Never>,
+}
+
+/// What can only be missing or null.
+#[derive(Deserialize)]
+enum Never {}
+
 impl Parser for Chunks {
+    fn plain(&mut self, chunk: &str) -> Option<Event> {
+        let chunk: PlainChunk = serde_json::from_str(chunk).ok()?;
+        let [choice] = chunk.choices;
+        let text = choice.delta.content;
+        (!text.is_empty()).then_some(Event::Text(text))
+    }
+
     /// A chunk of the stream, or a whole completion: what differs is `delta` or `message`.
     fn piece(
         &mut self,
@@ -281,4 +350,52 @@ fn usage(usage: &Value) -> Option<Usage> {
         reasoning_tokens: reasoning,
         cached_tokens: cached,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(chunk: &str) -> Option<Event> {
+        Chunks.plain(chunk)
+    }
+
+    #[test]
+    fn a_chunk_that_is_read_as_plain_says_the_same_as_when_it_is_taken_apart() {
+        let chunks = [
+            r#"{"id":"c","object":"chat.completion.chunk","created":1,"model":"m","system_fingerprint":"f",
+                "choices":[{"index":0,"delta":{"content":" w\u00f6rd\n"},"logprobs":null,"finish_reason":null}]}"#,
+            r#"{"choices":[{"delta":{"role":"assistant","content":"a","refusal":null}}],"usage":null}"#,
+            r#"{"choices":[{"delta":{"content":"a","reasoning_content":null,"tool_calls":null}}]}"#,
+        ];
+        for chunk in chunks {
+            let value: Value = serde_json::from_str(chunk).unwrap();
+            let mut events = Vec::new();
+            assert!(Chunks.piece(&value, &mut events).unwrap().is_continue());
+            assert_eq!([plain(chunk).unwrap()], *events, "{chunk}");
+        }
+    }
+
+    #[test]
+    fn whatever_else_a_chunk_may_hold_is_taken_apart() {
+        let chunks = [
+            r#"{"choices":[{"delta":{"content":""}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}"#,
+            r#"{"choices":[{"delta":{"content":"a"}}],"usage":{"prompt_tokens":1}}"#,
+            r#"{"choices":[{"delta":{"content":"a"}}],"error":"out of order"}"#,
+            r#"{"object":"error","choices":[{"delta":{"content":"a"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a","reasoning":"b"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a","refusal":"no"}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a","tool_calls":[]}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a","something_new":1}}]}"#,
+            r#"{"choices":[{"delta":{"content":[{"type":"text","text":"a"}]}}]}"#,
+            r#"{"choices":[{"delta":{"content":"a"}},{"delta":{"content":"b"}}]}"#,
+            r#"{"choices":[]}"#,
+            r#"{"choices":[{"delta":{"content":"a"}}]"#,
+            "[DONE]",
+        ];
+        for chunk in chunks {
+            assert_eq!(plain(chunk), None, "{chunk}");
+        }
+    }
 }

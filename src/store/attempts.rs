@@ -8,6 +8,7 @@ use sea_orm::{
     sea_query::{Expr, OnConflict},
 };
 
+use super::batches::batches;
 use super::{Store, StoreError, Tx};
 
 /// By what usage is summed up.
@@ -154,13 +155,27 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn insert_attempt(&self, attempt: Model) -> Result<(), StoreError> {
+        self.insert_attempts(&[attempt]).await
+    }
+
+    /// The same for several.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn insert_attempts(&self, attempts: &[Model]) -> Result<(), StoreError> {
         let is_there = OnConflict::columns([Column::RequestId, Column::Attempt])
             .do_nothing()
             .to_owned();
-        Entity::insert(attempt.into_active_model())
-            .on_conflict(is_there)
-            .exec_without_returning(self.connection())
-            .await?;
+        for batch in batches(attempts) {
+            let rows = batch
+                .iter()
+                .cloned()
+                .map(IntoActiveModel::into_active_model);
+            Entity::insert_many(rows)
+                .on_conflict(is_there.clone())
+                .exec_without_returning(self.connection())
+                .await?;
+        }
         Ok(())
     }
 }

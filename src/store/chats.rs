@@ -10,6 +10,8 @@ use sea_orm::{
     QueryOrder, QuerySelect, Select, Statement, sea_query::Expr,
 };
 
+use super::batches::padded;
+use super::requests::has_begun;
 use super::{Store, StoreError, Tx};
 
 /// How a chat moves on when something in it happens.
@@ -17,7 +19,8 @@ use super::{Store, StoreError, Tx};
 pub struct Advance {
     /// Sequence numbers taken for new messages.
     pub messages: i64,
-    /// Whose turn it is from now on; none leaves it.
+    /// Whose turn it is from now on; none leaves it. It is not the user's as long as a request of the chat
+    /// has begun.
     pub status: Option<Status>,
     pub now: Timestamp,
 }
@@ -231,7 +234,21 @@ impl Tx {
         id: ChatId,
         advance: Advance,
     ) -> Result<Option<Model>, StoreError> {
-        self.touch(id);
+        Ok(self.advance_chats(&[id], advance).await?.pop())
+    }
+
+    /// The same for several chats. Those that are gone are left out.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn advance_chats(
+        &self,
+        ids: &[ChatId],
+        advance: Advance,
+    ) -> Result<Vec<Model>, StoreError> {
+        for id in ids {
+            self.touch(*id);
+        }
         let mut update = Entity::update_many()
             .col_expr(
                 Column::NextSequence,
@@ -239,13 +256,20 @@ impl Tx {
             )
             .col_expr(Column::Revision, Expr::col(Column::Revision).add(1))
             .col_expr(Column::UpdatedAt, Expr::value(advance.now))
-            .filter(Column::Id.eq(id))
+            .filter(Column::Id.is_in(padded(ids)))
             .filter(Column::DeletedAt.is_null());
-        if let Some(status) = advance.status {
-            update = update.col_expr(Column::Status, Expr::value(status));
+        match advance.status {
+            None => {}
+            Some(Status::WaitingForChatbot) => {
+                update = update.col_expr(Column::Status, Expr::value(Status::WaitingForChatbot));
+            }
+            Some(Status::WaitingForUser) => {
+                let turn = Expr::case(has_begun(), Expr::col(Column::Status))
+                    .finally(Status::WaitingForUser);
+                update = update.col_expr(Column::Status, turn.into());
+            }
         }
-        let rows = update.exec_with_returning(self.connection()).await?;
-        Ok(rows.into_iter().next())
+        Ok(update.exec_with_returning(self.connection()).await?)
     }
 
     /// Sets what the change names. The chat must have been advanced in this transaction.
@@ -281,16 +305,18 @@ impl Tx {
         if let Some(expires_at) = change.expires_at {
             row.expires_at = sea_orm::Set(expires_at);
         }
-        if row != ActiveModel::default() {
-            Entity::update_many()
+        let chat = if row == ActiveModel::default() {
+            self.chat(id).await?
+        } else {
+            let changed = Entity::update_many()
                 .set(row)
                 .filter(Column::Id.eq(id))
-                .exec(self.connection())
+                .filter(Column::DeletedAt.is_null())
+                .exec_with_returning(self.connection())
                 .await?;
-        }
-        self.chat(id)
-            .await?
-            .ok_or(StoreError::Missing { what: "chat" })
+            changed.into_iter().next()
+        };
+        chat.ok_or(StoreError::Missing { what: "chat" })
     }
 
     /// Forgets the summary of a chat if this message's turn is part of it: it will say something else.

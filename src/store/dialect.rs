@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
+use sea_orm::sqlx::Connection as _;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
@@ -55,6 +56,24 @@ impl Dialect {
         match self {
             Self::Sqlite => true,
             Self::Postgres => false,
+        }
+    }
+
+    /// Whether transactions wait for each other anyhow, and so may as well be committed together.
+    /// PostgreSQL runs them side by side and has a group commit of its own.
+    pub fn has_one_writer(self) -> bool {
+        match self {
+            Self::Sqlite => true,
+            Self::Postgres => false,
+        }
+    }
+
+    /// Whether the chunks of a request are found by an index. SQLite has none on the ledger, so that a flush
+    /// appends to its end and writes nothing else.
+    pub fn finds_chunks(self) -> bool {
+        match self {
+            Self::Sqlite => false,
+            Self::Postgres => true,
         }
     }
 
@@ -287,6 +306,13 @@ fn sqlite_pragmas(options: &mut ConnectOptions, busy_timeout: Duration, access: 
     } else {
         "OFF"
     };
+    // A transaction that SQLite has rolled back by itself, as it does when the disk is full, is still open to
+    // the driver: such a connection is not used again.
+    options.map_sqlx_sqlite_pool_opts(|pool| {
+        pool.after_release(|connection, _| {
+            Box::pin(async move { Ok(!connection.is_in_transaction()) })
+        })
+    });
     options.map_sqlx_sqlite_opts(move |sqlite| {
         sqlite
             .create_if_missing(true)

@@ -1,18 +1,19 @@
 //! Rows of `token_ledger`: appended in batches, read back in order, purged when the text is final.
 
-use entity::token_ledger::{ActiveModel, Channel, Column, Entity, Model};
+use entity::token_ledger::{Channel, Column, Entity, Model};
 use entity::{RequestId, llm_request};
 use sea_orm::{
-    ColumnTrait, EntityTrait, QueryFilter, QueryOrder, Set,
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, ExprTrait, Query},
 };
 
+use super::batches::{Rows, batches, padded};
 use super::{Fence, Store, StoreError, Tx};
 
-/// Rows in one INSERT. Five values are bound for each; SQLite takes 32,766 in a statement.
-const MAX_ROWS: usize = 4_000;
 /// Ids in one `IN (…)`.
 const MAX_IDS: usize = 1_000;
+/// Chunks that one step of the repair looks at.
+const MAX_LOOKED_AT: u64 = 10_000;
 
 /// A piece of one of an answer's two texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,51 +132,87 @@ impl Tx {
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn append_chunks(&self, chunks: &[Chunk]) -> Result<(), StoreError> {
-        for batch in chunks.chunks(MAX_ROWS) {
-            let rows = batch.iter().map(|chunk| ActiveModel {
-                request_id: Set(chunk.request),
-                attempt: Set(chunk.attempt),
-                channel: Set(chunk.channel),
-                start_offset: Set(chunk.start_offset),
-                text: Set(chunk.text.clone()),
-                ..Default::default()
+    pub async fn append_chunks(&self, chunks: &[&Chunk]) -> Result<(), StoreError> {
+        let backend = self.connection().get_database_backend();
+        for batch in batches(chunks) {
+            let rows = Rows::of(batch, |chunk| {
+                [
+                    chunk.request.into(),
+                    chunk.attempt.into(),
+                    chunk.channel.into(),
+                    chunk.start_offset.into(),
+                    chunk.text.clone().into(),
+                ]
             });
-            Entity::insert_many(rows)
-                .exec_without_returning(self.connection())
-                .await?;
+            let insert = rows.insert(
+                backend,
+                "token_ledger",
+                "request_id, attempt, channel, start_offset, text",
+            );
+            self.connection().execute_raw(insert).await?;
         }
         Ok(())
     }
 
-    /// Deletes the chunks of those of these requests that neither run nor wait for their next
-    /// attempt: their text is final. Rows deleted.
+    /// Deletes chunks of which the text is final, with those of these requests among them: they neither run
+    /// nor wait for their next attempt. Where they cannot be looked up, those go that no chunk stands before
+    /// that is still needed. They fill whole pages, which are given back without being written; one by one
+    /// they would cost a page each.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn purge_ledger(&self, requests: &[RequestId]) -> Result<u64, StoreError> {
-        let mut purged = 0;
-        for ids in requests.chunks(MAX_IDS) {
-            purged += Entity::delete_many()
-                .filter(Column::RequestId.is_in(ids.iter().copied()))
-                .filter(is_final())
-                .exec(self.connection())
-                .await?
-                .rows_affected;
+    pub async fn purge_ledger(&self, requests: &[RequestId]) -> Result<(), StoreError> {
+        if self.dialect.finds_chunks() {
+            for ids in requests.chunks(MAX_IDS) {
+                Entity::delete_many()
+                    .filter(Column::RequestId.is_in(padded(ids)))
+                    .filter(is_final())
+                    .exec(self.connection())
+                    .await?;
+            }
+            return Ok(());
         }
-        Ok(purged)
+        let first_needed: Option<i64> = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(is_final().not())
+            .order_by_asc(Column::Id)
+            .limit(1)
+            .into_tuple()
+            .one(self.connection())
+            .await?;
+        let mut purge = Entity::delete_many();
+        if let Some(first) = first_needed {
+            purge = purge.filter(Column::Id.lt(first));
+        }
+        purge.exec(self.connection()).await?;
+        Ok(())
     }
 
-    /// Deletes all chunks of which the text is final. Rows deleted.
+    /// Deletes the chunks of which the text is final among those behind `after`, as many as one transaction
+    /// should look at. Behind which to go on; none: that was all.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn purge_finished_ledgers(&self) -> Result<u64, StoreError> {
-        let purged = Entity::delete_many()
-            .filter(is_final())
-            .exec(self.connection())
+    pub async fn purge_finished_ledgers(&self, after: i64) -> Result<Option<i64>, StoreError> {
+        let last: Option<i64> = Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::Id.gt(after))
+            .order_by_asc(Column::Id)
+            .offset(MAX_LOOKED_AT)
+            .limit(1)
+            .into_tuple()
+            .one(self.connection())
             .await?;
-        Ok(purged.rows_affected)
+        let mut purge = Entity::delete_many()
+            .filter(Column::Id.gt(after))
+            .filter(is_final());
+        if let Some(last) = last {
+            purge = purge.filter(Column::Id.lte(last));
+        }
+        purge.exec(self.connection()).await?;
+        Ok(last)
     }
 }
 

@@ -5,11 +5,12 @@ use entity::{
     ChatId, MessageId, Origin, OwnerId, RequestId, Timestamp, chat, llm_request, message_version,
 };
 use sea_orm::{
-    ColumnTrait, EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait,
+    QueryFilter, QueryOrder, QuerySelect,
     sea_query::{Expr, ExprTrait, Query},
 };
 
+use super::batches::{Rows, batches, padded};
 use super::{Store, StoreError, Tx};
 use crate::model::history::MessagePlace;
 
@@ -161,6 +162,21 @@ impl Tx {
         Ok(())
     }
 
+    /// # Errors
+    /// If the database fails.
+    pub async fn insert_messages(&self, messages: &[Model]) -> Result<(), StoreError> {
+        for batch in batches(&messages) {
+            let rows = batch
+                .iter()
+                .cloned()
+                .map(IntoActiveModel::into_active_model);
+            Entity::insert_many(rows)
+                .exec_without_returning(self.connection())
+                .await?;
+        }
+        Ok(())
+    }
+
     /// The message as this transaction sees it, deleted or not.
     ///
     /// # Errors
@@ -303,30 +319,90 @@ impl Tx {
         Ok(updated.rows_affected == 1)
     }
 
-    /// Gives a pending assistant message its final text. Whether it was still pending.
+    /// Marks pending user messages as taken up, at the revisions that their chats have. How many were still
+    /// pending.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn finish_message(&self, id: MessageId, finish: Finish) -> Result<bool, StoreError> {
-        let (code, message) = finish.error.unzip();
-        let mut update = Entity::update_many();
-        if let Some(origin) = finish.origin {
-            update = update.col_expr(Column::Origin, Expr::value(origin));
-        }
-        let updated = update
-            .col_expr(Column::Status, Expr::value(finish.status))
-            .col_expr(Column::Content, Expr::value(finish.content))
-            .col_expr(Column::Reasoning, Expr::value(finish.reasoning))
-            .col_expr(Column::Edition, Expr::value(finish.edition))
-            .col_expr(Column::ErrorCode, Expr::value(code))
-            .col_expr(Column::ErrorMessage, Expr::value(message))
-            .col_expr(Column::CompletedAt, Expr::value(finish.now))
-            .col_expr(Column::Revision, Expr::value(finish.revision))
-            .filter(Column::Id.eq(id))
+    pub async fn take_up_messages(
+        &self,
+        ids: &[MessageId],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let revision = Query::select()
+            .column(chat::Column::Revision)
+            .from(chat::Entity)
+            .and_where(Expr::col((chat::Entity, chat::Column::Id)).equals((Entity, Column::ChatId)))
+            .to_owned();
+        let updated = Entity::update_many()
+            .col_expr(Column::Status, Expr::value(Status::Completed))
+            .col_expr(Column::CompletedAt, Expr::value(now))
+            .col_expr(
+                Column::Revision,
+                Expr::SubQuery(None, Box::new(revision.into())),
+            )
+            .filter(Column::Id.is_in(padded(ids)))
             .filter(Column::Status.eq(Status::Pending))
             .exec(self.connection())
             .await?;
-        Ok(updated.rows_affected == 1)
+        Ok(updated.rows_affected)
+    }
+
+    /// Gives pending assistant messages their final texts. Those that were still pending.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn finish_messages(
+        &self,
+        finishes: &[(MessageId, Finish)],
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let (known, unknown): (Vec<_>, Vec<_>) = finishes
+            .iter()
+            .partition(|(_, finish)| finish.origin.is_some());
+        let mut finished = Vec::with_capacity(finishes.len());
+        for (finishes, origin) in [(known, ", origin = v.column10"), (unknown, "")] {
+            // Texts may be long: none is bound twice.
+            for batch in batches(&finishes) {
+                finished.extend(self.finish_batch(batch, origin).await?);
+            }
+        }
+        Ok(finished)
+    }
+
+    async fn finish_batch(
+        &self,
+        finishes: &[&(MessageId, Finish)],
+        origin: &str,
+    ) -> Result<Vec<MessageId>, StoreError> {
+        let rows = Rows::of(finishes, |(id, finish)| {
+            let (code, message) = finish.error.clone().unzip();
+            [
+                (*id).into(),
+                finish.status.into(),
+                finish.content.clone().into(),
+                finish.reasoning.clone().into(),
+                finish.edition.into(),
+                code.into(),
+                message.into(),
+                finish.now.into(),
+                finish.revision.into(),
+                finish.origin.clone().into(),
+            ]
+        });
+        let set = format!(
+            "status = v.column2, content = v.column3, reasoning = v.column4, edition = v.column5, \
+             error_code = v.column6, error_message = v.column7, completed_at = v.column8, \
+             revision = v.column9{origin}"
+        );
+        let update = rows.update(
+            self.connection().get_database_backend(),
+            "chat_message",
+            &set,
+            "chat_message.id = v.column1 AND chat_message.status = 'pending' RETURNING id",
+        );
+        let rows = self.connection().query_all_raw(update).await?;
+        let ids = rows.iter().map(|row| row.try_get("", "id"));
+        Ok(ids.collect::<Result<_, _>>()?)
     }
 
     /// Moves a pending answer to its next edition: another attempt is going to write it. Whether

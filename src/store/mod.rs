@@ -6,10 +6,12 @@
 mod accounts;
 mod attempts;
 mod audit;
+mod batches;
 mod chats;
 mod deletion;
 mod dialect;
 mod error;
+mod group;
 mod keys;
 mod ledger;
 mod lock;
@@ -52,6 +54,7 @@ pub use users::UserChange;
 pub use watch::Watch;
 
 use dialect::Dialect;
+use group::Group;
 use lock::FileLock;
 
 /// How to reach a database.
@@ -71,6 +74,8 @@ pub struct Store {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
     watched: Arc<watch::Watched>,
+    /// Who waits for the writer, where there is one alone.
+    group: Option<Group>,
     /// Held for as long as the store is: one process per SQLite file.
     _lock: Option<FileLock>,
 }
@@ -95,16 +100,7 @@ impl Store {
         let dialect = Dialect::of(&settings.url)?;
         match dialect.lock(&settings.url) {
             Ok(lock) => Self::open_locked(dialect, lock, settings).await,
-            Err(StoreError::InUse(_)) => {
-                let (writer, reader) = dialect.connect(settings).await?;
-                Ok(Self {
-                    dialect,
-                    writer,
-                    reader,
-                    watched: Arc::default(),
-                    _lock: None,
-                })
-            }
+            Err(StoreError::InUse(_)) => Self::connect(dialect, None, settings).await,
             Err(error) => Err(error),
         }
     }
@@ -117,12 +113,24 @@ impl Store {
         let migrator = dialect.connect_migrator(settings).await?;
         dialect.migrate(&migrator).await?;
         migrator.close().await?;
+        Self::connect(dialect, lock, settings).await
+    }
+
+    async fn connect(
+        dialect: Dialect,
+        lock: Option<FileLock>,
+        settings: &StoreSettings,
+    ) -> Result<Self, StoreError> {
         let (writer, reader) = dialect.connect(settings).await?;
+        let group = dialect
+            .has_one_writer()
+            .then(|| Group::new(dialect, writer.clone(), settings.acquire_timeout));
         Ok(Self {
             dialect,
             writer,
             reader,
             watched: Arc::default(),
+            group,
             _lock: lock,
         })
     }

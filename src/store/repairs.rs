@@ -8,6 +8,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, Query, SelectStatement},
 };
 
+use super::requests::has_begun;
 use super::{Store, StoreError, Tx};
 
 /// Rows of one kind that are looked at in one go.
@@ -100,7 +101,7 @@ impl Store {
             .select_only()
             .column(chat::Column::Id)
             .filter(chat::Column::Status.eq(chat::Status::WaitingForChatbot))
-            .filter(Expr::exists(started()).not())
+            .filter(has_begun().not())
             .limit(BATCH)
             .into_tuple()
             .all(self.reader())
@@ -141,8 +142,8 @@ impl Tx {
             chat::Status::WaitingForChatbot => chat::Status::WaitingForUser,
         };
         let is_so = match status {
-            chat::Status::WaitingForUser => Expr::exists(started()).not(),
-            chat::Status::WaitingForChatbot => Expr::exists(started()),
+            chat::Status::WaitingForUser => has_begun().not(),
+            chat::Status::WaitingForChatbot => has_begun(),
         };
         let updated = chat::Entity::update_many()
             .col_expr(chat::Column::Status, Expr::value(status))
@@ -171,25 +172,6 @@ fn messages() -> SelectStatement {
     Query::select()
         .column(chat_message::Column::Id)
         .from(chat_message::Entity)
-        .to_owned()
-}
-
-/// The chat's request that runs, or has run and waits for its next attempt.
-fn started() -> SelectStatement {
-    requests()
-        .and_where(
-            Expr::col((llm_request::Entity, llm_request::Column::ChatId))
-                .equals((chat::Entity, chat::Column::Id)),
-        )
-        .cond_where(
-            Condition::any()
-                .add(llm_request::Column::Status.eq(llm_request::Status::Running))
-                .add(
-                    llm_request::Column::Status
-                        .eq(llm_request::Status::Queued)
-                        .and(llm_request::Column::StartedAt.is_not_null()),
-                ),
-        )
         .to_owned()
 }
 

@@ -4,13 +4,14 @@
 use std::fmt::Write as _;
 
 use entity::llm_request::{CacheUse, Column, Entity, Model, Status};
-use entity::{ChatId, OwnerId, RequestId, Timestamp, chat};
+use entity::{ChatId, MessageId, OwnerId, RequestId, Timestamp, chat};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect, Select, Statement, Value,
-    sea_query::{Expr, ExprTrait, Query},
+    QueryOrder, QueryResult, QuerySelect, Select, Statement, Value,
+    sea_query::{CaseStatement, Expr, ExprTrait, Query},
 };
 
+use super::batches::{Rows, padded};
 use super::{Store, StoreError, Tx};
 
 /// Ids in one `IN (…)`: SQLite takes 32,766 bound values in a statement, PostgreSQL 65,535.
@@ -107,6 +108,22 @@ impl Store {
     }
 }
 
+/// The runs that a statement has returned.
+fn fences_of(rows: &[QueryResult]) -> Result<Vec<Fence>, StoreError> {
+    let fence = |row: &QueryResult| Ok((row.try_get("", "id")?, row.try_get("", "attempt")?));
+    rows.iter().map(fence).collect()
+}
+
+/// Whether a request of the chat of a query has begun: one runs while one waits for its next attempt. In
+/// words that the partial indexes have, so that the chat's ended requests cost nothing.
+pub(super) fn has_begun() -> Expr {
+    Expr::cust(
+        "(EXISTS (SELECT 1 FROM llm_request r WHERE r.chat_id = chat.id AND r.status = 'running') \
+          OR EXISTS (SELECT 1 FROM llm_request r WHERE r.chat_id = chat.id \
+            AND r.status = 'queued' AND r.started_at IS NOT NULL))",
+    )
+}
+
 fn active(chat: ChatId) -> Select<Entity> {
     Entity::find()
         .filter(Column::ChatId.eq(chat))
@@ -197,13 +214,17 @@ impl Tx {
         Ok(active)
     }
 
-    /// Takes the oldest queued request whose chat is free, and turns it `running` under the lease.
-    /// None if there is none whose provider has room. Of one chat's requests the earliest goes
-    /// first.
+    /// Takes the oldest queued requests whose chats are free, and turns them `running` under the lease:
+    /// at most `limit` of them, and one of each chat, the earliest. Where providers have limits it takes one,
+    /// and none that its provider has no room for.
     ///
     /// # Errors
     /// If the database fails; [`StoreError::is_duplicate`] if another node took one of the same chat.
-    pub async fn claim_request(&self, claim: &Claim) -> Result<Option<Model>, StoreError> {
+    pub async fn claim_requests(
+        &self,
+        claim: &Claim,
+        limit: usize,
+    ) -> Result<Vec<Model>, StoreError> {
         let mut values: Vec<Value> = vec![
             claim.lease.owner.clone().into(),
             claim.lease.expires_at.into(),
@@ -214,6 +235,8 @@ impl Tx {
         let mut has_room = String::new();
         let mut limits: Vec<&(String, u32)> = claim.provider_limits.iter().collect();
         limits.sort();
+        // The count of what runs is the one before this statement.
+        let most = if limits.is_empty() { limit } else { 1 };
         for (provider, limit) in limits {
             // Counted under a lock, or two nodes would both find the last place free.
             self.dialect
@@ -228,79 +251,98 @@ impl Tx {
                 place + 1
             );
         }
+        let limit_place = values.len() + 1;
+        values.push(i64::try_from(most).unwrap_or(i64::MAX).into());
+        // Materialized, or PostgreSQL may look for the next ones once for each row, and take more than the limit.
         let sql = format!(
-            "UPDATE llm_request SET status = 'running', lease_owner = $1, lease_expires_at = $2, \
-               started_at = $3, deadline_at = COALESCE(deadline_at, $4), \
-               provider = COALESCE(provider, $5) \
-             WHERE status = 'queued' AND id = (\
+            "WITH next AS MATERIALIZED (\
                SELECT r.id FROM llm_request r WHERE r.status = 'queued' {has_room} \
                AND NOT EXISTS (SELECT 1 FROM llm_request o \
                  WHERE o.chat_id = r.chat_id AND o.status = 'running') \
                AND NOT EXISTS (SELECT 1 FROM llm_request e \
                  WHERE e.chat_id = r.chat_id AND e.status = 'queued' AND e.sequence < r.sequence) \
-               ORDER BY r.created_at, r.id LIMIT 1 {}) \
+               ORDER BY r.created_at, r.id LIMIT ${limit_place} {}) \
+             UPDATE llm_request SET status = 'running', lease_owner = $1, lease_expires_at = $2, \
+               started_at = $3, deadline_at = COALESCE(deadline_at, $4), \
+               provider = COALESCE(provider, $5) \
+             WHERE status = 'queued' AND id IN (SELECT id FROM next) \
              RETURNING *",
             self.dialect.skip_locked()
         );
         let backend = self.connection().get_database_backend();
         Ok(Entity::find()
             .from_raw_sql(Statement::from_sql_and_values(backend, sql, values))
-            .one(self.connection())
+            .all(self.connection())
             .await?)
     }
 
-    /// Names the answer that a claimed request writes.
+    /// Names the answers that requests write which this transaction has claimed.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn assign_answer(&self, request: &Model) -> Result<bool, StoreError> {
+    pub async fn assign_answers(
+        &self,
+        answers: &[(RequestId, MessageId)],
+    ) -> Result<(), StoreError> {
+        let mut answer = CaseStatement::new();
+        for (request, message) in padded(answers) {
+            answer = answer.case(Column::Id.eq(request), message);
+        }
+        let requests = padded(answers).map(|(request, _)| request);
         let updated = Entity::update_many()
-            .col_expr(
-                Column::AssistantMessageId,
-                Expr::value(request.assistant_message_id),
-            )
-            .filter(Column::Id.eq(request.id))
-            .filter(Column::Attempt.eq(request.attempt))
+            .col_expr(Column::AssistantMessageId, answer.into())
+            .filter(Column::Id.is_in(requests))
             .filter(Column::Status.eq(Status::Running))
             .exec(self.connection())
             .await?;
-        Ok(updated.rows_affected == 1)
+        if updated.rows_affected == answers.len() as u64 {
+            return Ok(());
+        }
+        Err(StoreError::Missing {
+            what: "claimed request",
+        })
     }
 
-    /// Ends a request that is `as_status`, if it is still this attempt's. `false` means fenced:
-    /// another attempt has taken over, or the request has been ended or deleted.
+    /// Ends those of these requests that are still as they are here: this attempt's, with this status. Which
+    /// they were; the others have been fenced: another attempt has taken over, or the request has been ended
+    /// or deleted.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn end_request(
+    pub async fn end_requests(
         &self,
-        (id, attempt): Fence,
-        as_status: Status,
-        end: RequestEnd,
-    ) -> Result<bool, StoreError> {
-        let (code, message) = end.error.unzip();
-        let updated = Entity::update_many()
-            .col_expr(Column::Status, Expr::value(end.status))
-            .col_expr(Column::Model, Expr::value(end.model))
-            .col_expr(Column::Provider, Expr::value(end.provider))
-            .col_expr(Column::FinishReason, Expr::value(end.finish_reason))
-            .col_expr(Column::InputTokens, Expr::value(end.input_tokens))
-            .col_expr(Column::OutputTokens, Expr::value(end.output_tokens))
-            .col_expr(Column::ErrorCode, Expr::value(code))
-            .col_expr(Column::ErrorMessage, Expr::value(message))
-            .col_expr(Column::FirstTokenAt, Expr::value(end.first_token_at))
-            .col_expr(Column::FinishedAt, Expr::value(end.now))
-            .col_expr(Column::LeaseOwner, Expr::value(Option::<String>::None))
-            .col_expr(
-                Column::LeaseExpiresAt,
-                Expr::value(Option::<Timestamp>::None),
-            )
-            .filter(Column::Id.eq(id))
-            .filter(Column::Attempt.eq(attempt))
-            .filter(Column::Status.eq(as_status))
-            .exec(self.connection())
-            .await?;
-        Ok(updated.rows_affected == 1)
+        ends: &[(&Model, RequestEnd)],
+    ) -> Result<Vec<Fence>, StoreError> {
+        let ends: Vec<_> = ends.iter().collect();
+        let rows = Rows::of(&ends, |(request, end)| {
+            let (code, message) = end.error.clone().unzip();
+            [
+                request.id.into(),
+                request.attempt.into(),
+                request.status.into(),
+                end.status.into(),
+                end.model.clone().into(),
+                end.provider.clone().into(),
+                end.finish_reason.clone().into(),
+                end.input_tokens.into(),
+                end.output_tokens.into(),
+                code.into(),
+                message.into(),
+                end.first_token_at.into(),
+                end.now.into(),
+            ]
+        });
+        let update = rows.update(
+            self.connection().get_database_backend(),
+            "llm_request",
+            "status = v.column4, model = v.column5, provider = v.column6, finish_reason = v.column7, \
+             input_tokens = v.column8, output_tokens = v.column9, error_code = v.column10, \
+             error_message = v.column11, first_token_at = v.column12, finished_at = v.column13, \
+             lease_owner = NULL, lease_expires_at = NULL",
+            "llm_request.id = v.column1 AND llm_request.attempt = v.column2 \
+             AND llm_request.status = v.column3 RETURNING id, attempt",
+        );
+        fences_of(&self.connection().query_all_raw(update).await?)
     }
 
     /// Puts a running request back into the queue as its next attempt, which writes the next
@@ -378,14 +420,15 @@ impl Tx {
     ) -> Result<Vec<Fence>, StoreError> {
         let mut renewed = Vec::with_capacity(requests.len());
         for ids in requests.chunks(MAX_IDS) {
-            let rows = Entity::update_many()
-                .col_expr(Column::LeaseExpiresAt, Expr::value(lease.expires_at))
-                .filter(Column::Id.is_in(ids.iter().copied()))
-                .filter(Column::LeaseOwner.eq(&lease.owner))
-                .filter(Column::Status.eq(Status::Running))
-                .exec_with_returning(self.connection())
-                .await?;
-            renewed.extend(rows.into_iter().map(|row| (row.id, row.attempt)));
+            let update = Query::update()
+                .table(Entity)
+                .value(Column::LeaseExpiresAt, lease.expires_at)
+                .and_where(Column::Id.is_in(padded(ids)))
+                .and_where(Column::LeaseOwner.eq(&lease.owner))
+                .and_where(Column::Status.eq(Status::Running))
+                .returning(Query::returning().columns([Column::Id, Column::Attempt]))
+                .to_owned();
+            renewed.extend(fences_of(&self.connection().query_all(&update).await?)?);
         }
         Ok(renewed)
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sea_orm::DatabaseTransaction;
 
 use super::dialect::Dialect;
+use super::group::Group;
 use super::watch::Touched;
 use super::{Store, StoreError};
 
@@ -61,19 +62,50 @@ impl Store {
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
+        match &self.group {
+            Some(group) => self.in_group(group, body).await,
+            None => self.alone(body).await,
+        }
+    }
+
+    /// In a transaction of the database's own.
+    async fn alone<T, E, F, Fut>(&self, body: &F) -> Result<T, E>
+    where
+        F: Fn(Tx) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
+    {
         // Dropped last: what was changed is told once it is committed.
         let touched = Arc::new(Touched::new(&self.watched));
         let transaction = Arc::new(self.dialect.begin(&self.writer).await?);
-        let tx = Tx {
-            transaction: Arc::clone(&transaction),
-            dialect: self.dialect,
-            touched: Arc::clone(&touched),
-        };
         // An error drops the transaction, which rolls it back.
-        let done = body(tx).await?;
+        let done = body(self.lent(&transaction, &touched)).await?;
         let transaction = Arc::into_inner(transaction).ok_or(StoreError::TransactionHeld)?;
         transaction.commit().await.map_err(StoreError::from)?;
         Ok(done)
+    }
+
+    /// Together with whoever else waits for the writer.
+    async fn in_group<T, E, F, Fut>(&self, group: &Group, body: &F) -> Result<T, E>
+    where
+        F: Fn(Tx) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
+    {
+        let touched = Arc::new(Touched::new(&self.watched));
+        let turn = group.turn().await?;
+        let ended = body(self.lent(turn.transaction(), &touched)).await;
+        // Also one that failed waits: it may have failed because of what another one has written.
+        turn.end(ended.is_ok()).await?;
+        ended
+    }
+
+    fn lent(&self, transaction: &Arc<DatabaseTransaction>, touched: &Arc<Touched>) -> Tx {
+        Tx {
+            transaction: Arc::clone(transaction),
+            dialect: self.dialect,
+            touched: Arc::clone(touched),
+        }
     }
 }
 

@@ -12,10 +12,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::chat::{Abandoned, Chats};
+use crate::chat::{Abandoned, Chats, Claimed};
 
 /// How long to leave the database alone after it failed.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// Requests that are claimed at once, at most.
+const MAX_CLAIMED: usize = 32;
 
 /// Titles that models are asked for at once: answers go first.
 const MAX_TITLES: usize = 8;
@@ -117,28 +120,55 @@ impl Worker {
                 tracing::error!(%error, "the repair failed");
             }
         }
-        while let Some(slot) = self.slot(stop).await {
+        while let Some(mut slots) = self.slots(stop).await {
             if agenda.scan.min(agenda.repair) <= Instant::now() {
                 // However long the queue is, the dead are not forgotten over it.
                 return Ok(Pass::Due);
             }
-            let Some(claimed) = self.chats.claim().await? else {
+            let wanted = slots.num_permits();
+            let claimed = self.chats.claim(wanted).await?;
+            let is_all = claimed.len() < wanted;
+            for (claimed, slot) in claimed
+                .into_iter()
+                .zip(std::iter::from_fn(|| slots.split(1)))
+            {
+                self.start(claimed, slot, stop);
+            }
+            if is_all {
                 break;
-            };
-            let (chats, stop) = (Arc::clone(&self.chats), stop.clone());
-            let titles = Arc::clone(&self.titles);
-            self.tasks.spawn(async move {
-                let answer = claimed.answer();
-                chats.answer(claimed).await;
-                drop(slot);
-                // Nobody waits for a title, and least of all the shutdown; and where many are wanted
-                // at once, most go without.
-                if let Ok(_place) = titles.try_acquire() {
-                    let _ = stop.run_until_cancelled(chats.entitle(answer)).await;
-                }
-            });
+            }
         }
         Ok(Pass::Idle)
+    }
+
+    /// Gives a claimed request its task.
+    fn start(&self, claimed: Claimed, slot: OwnedSemaphorePermit, stop: &CancellationToken) {
+        let (chats, stop) = (Arc::clone(&self.chats), stop.clone());
+        let titles = Arc::clone(&self.titles);
+        self.tasks.spawn(async move {
+            let answer = claimed.answer();
+            chats.answer(claimed).await;
+            drop(slot);
+            // Nobody waits for a title, and least of all the shutdown; and where many are wanted
+            // at once, most go without.
+            if let Ok(_place) = titles.try_acquire() {
+                let _ = stop
+                    .run_until_cancelled(Box::pin(chats.entitle(answer)))
+                    .await;
+            }
+        });
+    }
+
+    /// Room for more answers, as much of it as one claim takes. None if there is none within a scan interval,
+    /// or it is time to stop.
+    async fn slots(&self, stop: &CancellationToken) -> Option<OwnedSemaphorePermit> {
+        let mut slots = self.slot(stop).await?;
+        while slots.num_permits() < MAX_CLAIMED
+            && let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned()
+        {
+            slots.merge(slot);
+        }
+        Some(slots)
     }
 
     /// Room for one more answer. None if there is none within a scan interval, or it is time to stop.

@@ -200,7 +200,7 @@ impl Node {
     /// Claims a request and has it answered. The history that its model is sent; none if there
     /// was nothing to claim.
     pub async fn claim(&mut self) -> Option<(Vec<String>, Writing)> {
-        let claimed = self.chats.claim().await.unwrap()?;
+        let claimed = self.chats.claim(1).await.unwrap().pop()?;
         let chats = Arc::clone(&self.chats);
         let task = tokio::spawn(async move { chats.answer(claimed).await });
         let calls = self.calls.get_mut().unwrap();

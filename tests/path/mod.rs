@@ -1,6 +1,7 @@
 //! From a message to its answer: the order of things, what the model is sent, and what happens
 //! when it fails.
 
+mod batches;
 mod database;
 mod failures;
 mod faults;

@@ -1,17 +1,15 @@
 //! What went wrong on the way to the model, in the user's words. What a server says of itself is
 //! passed on without the key, should it be quoted; the rest goes to the log.
 
-use std::io;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use tokio::time::timeout;
-use tokio_util::codec::LinesCodecError;
 
 use super::format::{Asked, Trouble};
-use super::framing::{MAX_LINE_BYTES, Stalled, read_body};
+use super::framing::{LineError, read_body};
 use super::remote::{Server, has_type};
 use crate::model::failure::FailureCode;
 use crate::model::text::head;
@@ -288,19 +286,11 @@ impl Server {
         .with_detail(self.clean(&detail.to_string()))
     }
 
-    pub(super) fn line_error(&self, error: LinesCodecError) -> ProviderError {
+    pub(super) fn line_error(&self, error: LineError) -> ProviderError {
         match error {
-            LinesCodecError::MaxLineLengthExceeded => {
-                self.malformed(format!("a line of more than {MAX_LINE_BYTES} bytes"))
-            }
-            LinesCodecError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
-                let stalled = error.get_ref().and_then(|e| e.downcast_ref::<Stalled>());
-                self.stalled(stalled.map_or(self.settings.limits.stall, |stalled| stalled.0))
-            }
-            LinesCodecError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                self.malformed(error)
-            }
-            LinesCodecError::Io(error) => self.broke_off().with_detail(chain(&error)),
+            LineError::TooLong | LineError::NotText(_) => self.malformed(error),
+            LineError::Stalled(limit) => self.stalled(limit),
+            LineError::Network(error) => self.broke_off().with_detail(chain(&error)),
         }
     }
 

@@ -64,6 +64,12 @@ impl Place {
 
 /// Turns the pieces of one answer into events. An `error` at the top of a piece never gets here.
 pub(in crate::provider) trait Parser: Send {
+    /// A piece that is nothing but more of the answer, as nearly all are: read without being taken apart.
+    /// None if there may be more to it, and then [`Parser::piece`] says the same of it and the rest.
+    fn plain(&mut self, _piece: &str) -> Option<Event> {
+        None
+    }
+
     /// Takes the next piece, always a JSON object. What was understood before a trouble counts.
     /// `Break` says that the format has nothing to come after this.
     fn piece(&mut self, piece: &Value, events: &mut Vec<Event>)

@@ -5,11 +5,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tokio_util::bytes::BytesMut;
-use tokio_util::codec::Decoder as _;
 
 use super::format::Asked;
-use super::framing::{Assembler, codec};
+use super::framing::{Assembler, Cutter};
 use super::remote::{DONE, Server};
 use super::{Framing, ProviderSettings, TimeLimits, WireFormat, remote};
 use crate::provider::{Event, ProviderError};
@@ -64,22 +62,27 @@ pub(in crate::provider) fn framing_alone(framing: Framing, data: &[u8]) {
 
 /// The pieces of a body, up to the first line that is none.
 fn pieces<'a>(framing: Framing, packets: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
-    let (mut codec, mut assembler) = (codec(), Assembler::new(framing));
-    let (mut buffer, mut pieces) = (BytesMut::new(), Vec::new());
+    let (mut cutter, mut assembler) = (Cutter::default(), Assembler::new(framing));
+    let mut pieces = Vec::new();
     for packet in packets {
-        buffer.extend_from_slice(packet);
+        cutter.push(packet);
         loop {
-            match codec.decode(&mut buffer) {
-                Ok(Some(line)) => pieces.extend(assembler.line(&line)),
+            match cutter.line() {
+                Ok(Some(line)) if assembler.line(line) => pieces.push(assembler.piece().to_owned()),
+                Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(_) => return pieces,
             }
         }
     }
-    while let Ok(Some(line)) = codec.decode_eof(&mut buffer) {
-        pieces.extend(assembler.line(&line));
+    if let Ok(Some(line)) = cutter.last()
+        && assembler.line(line)
+    {
+        pieces.push(assembler.piece().to_owned());
     }
-    pieces.extend(assembler.end());
+    if assembler.end() {
+        pieces.push(assembler.piece().to_owned());
+    }
     pieces
 }
 

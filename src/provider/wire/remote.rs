@@ -20,7 +20,7 @@ use url::Url;
 use super::client::Way;
 use super::explain::error_in;
 use super::format::{Asked, Format, Parser, Place};
-use super::framing::{Assembler, MAX_LINE_BYTES, lines, read_body};
+use super::framing::{Assembler, Lines, MAX_LINE_BYTES, read_body};
 use super::settings::ProviderSettings;
 use crate::model::failure::FailureCode;
 use crate::provider::{Call, Capabilities, Event, ListedModel, Provider, ProviderError};
@@ -132,8 +132,9 @@ impl Server {
             if has_type(&response, "text/html") {
                 Err(self.web_page())?;
             }
-            let mut lines = lines(response, first_byte, limits);
+            let mut lines = Lines::of(response, first_byte, limits);
             let mut pieces = Assembler::new(self.format.framing());
+            let mut events = Vec::new();
             let mut finished = false;
             // Why the rest of the answer is not to be had, of which the usage may still come.
             let mut withheld = None;
@@ -147,8 +148,8 @@ impl Server {
                         Err(_) => break false,
                     },
                 };
-                let (piece, ended) = match next {
-                    Some(Ok(line)) => (pieces.line(&line), false),
+                let (is_piece, ended) = match next {
+                    Some(Ok(line)) => (pieces.line(line), false),
                     // The answer is whole; what breaks after it is not worth a word.
                     Some(Err(_)) if is_over => break false,
                     Some(Err(error)) => Err(self.line_error(error))?,
@@ -157,17 +158,16 @@ impl Server {
                 if pieces.len() > MAX_LINE_BYTES && !is_over {
                     Err(self.malformed(format!("a piece of more than {MAX_LINE_BYTES} bytes")))?;
                 }
-                let mut events = Vec::new();
-                let read = match piece.as_deref() {
-                    Some(DONE) => Ok(ControlFlow::Break(())),
-                    Some(piece) => self.read(asked, piece, &mut *parser, &mut events),
-                    None => Ok(ControlFlow::Continue(())),
+                let read = match pieces.piece() {
+                    _ if !is_piece => Ok(ControlFlow::Continue(())),
+                    DONE => Ok(ControlFlow::Break(())),
+                    piece => self.read(asked, piece, &mut *parser, &mut events),
                 };
                 if withheld.is_some() {
                     events.retain(|event| matches!(event, Event::Usage(_)));
                 }
                 let is_more = events.iter().any(is_content);
-                for event in events {
+                for event in events.drain(..) {
                     finished |= is_finish(&event);
                     yield event;
                 }
@@ -293,6 +293,10 @@ impl Server {
         parser: &mut dyn Parser,
         events: &mut Vec<Event>,
     ) -> Result<ControlFlow<()>, ProviderError> {
+        if let Some(event) = parser.plain(piece) {
+            events.push(event);
+            return Ok(ControlFlow::Continue(()));
+        }
         let piece: Value = serde_json::from_str(piece).map_err(|e| self.malformed(e))?;
         self.check(asked, &piece)?;
         parser

@@ -7,45 +7,64 @@ use std::mem;
 /// Puts lines together to events.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
-    data: Option<String>,
+    data: String,
+    state: State,
     seen_line: bool,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Empty,
+    /// There has been a line of data.
+    Open,
+    Complete,
+}
+
 impl Assembler {
-    /// Takes the next line, without its end. The data of the event that it completes, if it does.
-    pub fn line(&mut self, line: &str) -> Option<String> {
+    /// Takes the next line, without its end. Whether it completes an event.
+    pub fn line(&mut self, line: &str) -> bool {
         let line = if mem::replace(&mut self.seen_line, true) {
             line
         } else {
             line.strip_prefix('\u{FEFF}').unwrap_or(line)
         };
         if line.is_empty() {
-            return self.data.take();
+            return self.end();
         }
         let value = match line.split_once(':') {
             Some(("data", value)) => value.strip_prefix(' ').unwrap_or(value),
             None if line == "data" => "",
             // A comment (keep-alive) or another field.
-            _ => return None,
+            _ => return false,
         };
-        match &mut self.data {
-            Some(data) => {
-                data.push('\n');
-                data.push_str(value);
-            }
-            None => self.data = Some(value.to_owned()),
+        if self.state == State::Open {
+            self.data.push('\n');
+        } else {
+            self.data.clear();
+            self.state = State::Open;
         }
-        None
+        self.data.push_str(value);
+        false
     }
 
-    /// Bytes of the event that is being put together.
-    pub fn len(&self) -> usize {
-        self.data.as_ref().map_or(0, String::len)
+    /// The data of the event that has just been completed, or is being put together.
+    pub fn data(&self) -> &str {
+        match self.state {
+            State::Empty => "",
+            State::Open | State::Complete => &self.data,
+        }
     }
 
     /// The stream has ended. An event that its server forgot to close with an empty line counts.
-    pub fn end(&mut self) -> Option<String> {
-        self.data.take()
+    pub fn end(&mut self) -> bool {
+        let is_complete = self.state == State::Open;
+        self.state = if is_complete {
+            State::Complete
+        } else {
+            State::Empty
+        };
+        is_complete
     }
 }
 
@@ -55,11 +74,15 @@ mod tests {
 
     fn events(text: &str) -> Vec<String> {
         let mut assembler = Assembler::default();
-        let mut events: Vec<_> = text
-            .split('\n')
-            .filter_map(|line| assembler.line(line.trim_end_matches('\r')))
-            .collect();
-        events.extend(assembler.end());
+        let mut events = Vec::new();
+        for line in text.split('\n') {
+            if assembler.line(line.trim_end_matches('\r')) {
+                events.push(assembler.data().to_owned());
+            }
+        }
+        if assembler.end() {
+            events.push(assembler.data().to_owned());
+        }
         events
     }
 
