@@ -344,15 +344,13 @@ impl Chats {
             let fence = (request.id, request.attempt);
             let attempt = attempts.remove(&fence);
             let attempt = attempt.ok_or(StoreError::Missing { what: "attempt" })?;
-            match request.assistant_message_id {
-                Some(answer) => finishes.push((answer, finish(ending, &attempt, chat, now))),
-                None => {
-                    let (question, status) =
-                        (request.user_message_id, chat_message::Status::Cancelled);
-                    let is_ended = tx.end_user_message(question, status, chat.revision, now);
-                    if !is_ended.await? {
-                        nothing_to_end(request.id);
-                    }
+            if let Some(answer) = request.assistant_message_id {
+                finishes.push((answer, finish(ending, &attempt, chat, now)));
+            } else {
+                let (question, status) = (request.user_message_id, chat_message::Status::Cancelled);
+                let is_ended = tx.end_user_message(question, status, chat.revision, now);
+                if !is_ended.await? {
+                    nothing_to_end(request.id);
                 }
             }
             if request.status == llm_request::Status::Running {
@@ -364,11 +362,11 @@ impl Chats {
             by_run.insert(fence, chat.clone());
         }
         if !finishes.is_empty() {
-            let finished = tx.finish_messages(&finishes).await?;
+            let written = tx.finish_messages(&finishes).await?;
             for (request, _) in endings {
                 let answer = request.assistant_message_id;
                 if by_run.contains_key(&(request.id, request.attempt))
-                    && answer.is_some_and(|answer| !finished.contains(&answer))
+                    && answer.is_some_and(|answer| !written.contains(&answer))
                 {
                     nothing_to_end(request.id);
                 }

@@ -165,7 +165,7 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn insert_messages(&self, messages: &[Model]) -> Result<(), StoreError> {
-        for batch in batches(&messages) {
+        for batch in batches(messages) {
             let rows = batch
                 .iter()
                 .cloned()
@@ -359,14 +359,14 @@ impl Tx {
         let (known, unknown): (Vec<_>, Vec<_>) = finishes
             .iter()
             .partition(|(_, finish)| finish.origin.is_some());
-        let mut finished = Vec::with_capacity(finishes.len());
+        let mut written = Vec::with_capacity(finishes.len());
         for (finishes, origin) in [(known, ", origin = v.column10"), (unknown, "")] {
             // Texts may be long: none is bound twice.
             for batch in batches(&finishes) {
-                finished.extend(self.finish_batch(batch, origin).await?);
+                written.extend(self.finish_batch(batch, origin).await?);
             }
         }
-        Ok(finished)
+        Ok(written)
     }
 
     async fn finish_batch(
