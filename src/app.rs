@@ -188,7 +188,7 @@ impl App {
             rates,
             metrics,
             changes.clone(),
-            front(config),
+            &front(config),
             gate,
         );
         let (settings, front) = (serve_settings(config), front(config));

@@ -6,6 +6,7 @@ mod bench;
 mod cases;
 mod client;
 mod compare;
+mod count;
 mod hidden;
 mod http;
 mod load;
@@ -71,6 +72,12 @@ enum Hidden {
     /// The model.
     #[command(hide = true)]
     Upstream,
+    /// Counts the instructions of the polls and compares them with the record.
+    Count {
+        /// Writes the record anew instead.
+        #[arg(long)]
+        record: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -78,6 +85,7 @@ fn main() -> ExitCode {
     let done = match cli.hidden {
         Some(Hidden::Baseline { bytes }) => baseline::run(bytes).map(|()| true),
         Some(Hidden::Upstream) => upstream::run().map(|()| true),
+        Some(Hidden::Count { record }) => count(&cli, record),
         None => measure(cli),
     };
     match done {
@@ -88,6 +96,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// False if a poll has become too dear.
+fn count(cli: &Cli, records: bool) -> Result<bool> {
+    let server = cli.server.canonicalize();
+    let server =
+        server.with_context(|| format!("there is no server at {}", cli.server.display()))?;
+    let pinning = Pinning::set_up()?;
+    let bench = Bench::new(server, &cli.directory, pinning, cli.quick, cli.keep)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(count::run(&bench, records))
 }
 
 /// True if no case failed.

@@ -1,12 +1,13 @@
 //! One server with a model and a database of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
 use crate::bench::Bench;
+use crate::count;
 use crate::load::{Protocol, Target};
 use crate::machine::Place;
 use crate::report::note;
@@ -64,6 +65,22 @@ impl Rig {
         Ok(rig)
     }
 
+    /// On SQLite, under callgrind.
+    pub async fn start_counted(bench: &Bench) -> Result<Self> {
+        let upstream = Upstream::start(bench).await?;
+        let url = "sqlite:pollen.db".to_owned();
+        let mut rig = Self::on(bench, url, Place::Server, upstream.address())?;
+        rig.upstream = Some(upstream);
+        rig.settings.wrapper = count::VALGRIND.map(str::to_owned).to_vec();
+        rig.start_server(bench).await?;
+        Ok(rig)
+    }
+
+    /// Where the server runs.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// With a model that is there already.
     pub async fn start_with(
         bench: &Bench,
@@ -86,6 +103,7 @@ impl Rig {
             database_url,
             place,
             upstream,
+            ..
         } = self.settings.clone();
         let mut rig = Self::on(bench, database_url, place, upstream)?;
         rig.start_server(bench).await?;
@@ -101,6 +119,7 @@ impl Rig {
                 database_url,
                 upstream: model,
                 place,
+                wrapper: Vec::new(),
             },
             directory: bench.directory()?,
         })

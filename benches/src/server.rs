@@ -33,6 +33,8 @@ pub struct Settings {
     /// The model's server.
     pub upstream: SocketAddr,
     pub place: Place,
+    /// What it is started by, if not by itself.
+    pub wrapper: Vec<String>,
 }
 
 /// A running server.
@@ -65,11 +67,15 @@ impl Server {
             variables.push(("TOKIO_WORKER_THREADS".into(), "1".into()));
         }
         let log = directory.join("server.log");
+        let own = bench.server.display().to_string();
+        let listen = ["--listen".to_owned(), "127.0.0.1:0".to_owned()];
+        let words = settings.wrapper.iter().cloned().chain([own]).chain(listen);
+        let words: Vec<String> = words.collect();
         let process = Process::start(
             &bench.pinning,
             Start {
-                program: &bench.server,
-                arguments: vec!["--listen".into(), "127.0.0.1:0".into()],
+                program: Path::new(&words[0]),
+                arguments: words[1..].to_vec(),
                 directory,
                 variables,
                 place: settings.place,

@@ -14,6 +14,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, Version, header};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -69,8 +71,15 @@ pub(super) async fn run(
     let mut connection = pin!(connection);
     let mut is_ending = false;
     let mut watch = Watch::new(patience);
+    // Each is looked at only when it has something to tell, and not whenever a request comes.
+    let look = || after(tokio::time::sleep(patience.headers / LOOKS), Event::Look);
+    let mut events = FuturesUnordered::from_iter([
+        after(ending.hard.cancelled_owned(), Event::EndNow),
+        after(ending.soft.cancelled_owned(), Event::End),
+        look(),
+    ]);
     loop {
-        tokio::select! {
+        let event = tokio::select! {
             biased;
             ended = connection.as_mut() => {
                 // A client that goes away, or is too slow, is nothing to report.
@@ -79,25 +88,46 @@ pub(super) async fn run(
                 }
                 return;
             }
-            () = ending.hard.cancelled() => return,
-            () = ending.soft.cancelled(), if !is_ending => {
+            Some(event) = events.next() => event,
+        };
+        let found = match event {
+            Event::EndNow => return,
+            Event::End => Found::Idle,
+            Event::Look => {
+                events.push(look());
+                watch.look(&pulse)
+            }
+        };
+        match found {
+            Found::Idle if !is_ending => {
                 is_ending = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = tokio::time::sleep(patience.headers / LOOKS) => match watch.look(&pulse) {
-                Found::Alive => {}
-                Found::Idle if is_ending => {}
-                Found::Idle => {
-                    is_ending = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                Found::TooSlow => {
-                    tracing::debug!("a client was too slow");
-                    return;
-                }
+            Found::Alive | Found::Idle => {}
+            Found::TooSlow => {
+                tracing::debug!("a client was too slow");
+                return;
             }
         }
     }
+}
+
+/// What a connection has to be told of.
+enum Event {
+    EndNow,
+    /// With the answers that are being given.
+    End,
+    Look,
+}
+
+fn after(
+    wait: impl Future<Output = ()> + Send + 'static,
+    event: Event,
+) -> Pin<Box<dyn Future<Output = Event> + Send>> {
+    Box::pin(async move {
+        wait.await;
+        event
+    })
 }
 
 /// The router, told where requests come from.

@@ -10,12 +10,12 @@ use super::cost;
 use super::extract::{Form, frame_of};
 use super::identify::SignInAt;
 use super::link;
+use super::peer::ClientAddress;
 use super::problem::Problem;
 use super::rate::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use super::reply;
 use super::view::frame::Frame;
 use super::view::problem::{ProblemFragment, ProblemPage};
-use super::visitor::Visitor;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A client's own request id is taken if it is a short, visible word.
@@ -58,8 +58,8 @@ pub(super) struct Dress {
 }
 
 impl Dress {
-    pub fn of(request: &Request, visitor: &Visitor) -> Self {
-        let (headers, form) = (request.headers(), visitor.form);
+    pub fn of(request: &Request, (client, form): (ClientAddress, Form)) -> Self {
+        let headers = request.headers();
         Self {
             id: request_id(headers),
             form,
@@ -67,7 +67,7 @@ impl Dress {
             method: request.method().clone(),
             uri: request.uri().clone(),
             route: request.extensions().get().cloned(),
-            is_https: visitor.client.is_https,
+            is_https: client.is_https,
         }
     }
 
@@ -89,17 +89,11 @@ impl Dress {
 
     /// Writes out the problem that a response carries, and sets the headers that every answer has.
     pub fn put_on(&self, response: Response) -> Response {
-        let mut response = match response.extensions().get::<Problem>() {
-            Some(problem) => {
-                let written = self.write_out(problem, &response);
-                self.log(written.status(), problem.cause.as_deref());
-                written
-            }
-            None => {
-                self.log(response.status(), None);
-                response
-            }
-        };
+        let problem = response.extensions().get::<Problem>();
+        let written = problem.map(|problem| self.write_out(problem, &response));
+        let cause = problem.and_then(|problem| problem.cause.clone());
+        let mut response = written.unwrap_or(response);
+        self.log(response.status(), cause.as_deref());
         let headers = response.headers_mut();
         headers.reserve(USUAL_HEADERS);
         if is_html(headers) {
@@ -164,7 +158,7 @@ impl Dress {
                 reply::html_now(status, &fragment)
             }
             Form::Page => {
-                let frame = self.frame.clone().unwrap_or_default();
+                let frame = self.frame.unwrap_or_default();
                 reply::html_now(status, &ProblemPage::new(problem, &body, frame))
             }
         };

@@ -138,9 +138,9 @@ pub(super) struct Outside {
 impl Around for Outside {
     async fn answer<S: Within>(self: Arc<Self>, mut request: Request, within: S) -> Response {
         let _counted = self.load.count();
-        let visitor = Visitor::of(&mut request);
+        let Visitor { client, form, .. } = *Visitor::of(&mut request);
         let takes_gzip = encoding::takes_gzip(request.headers());
-        let dress = Dress::of(&request, &visitor);
+        let dress = Dress::of(&request, (client, form));
         let span = dress.span();
         let response = match self.load.shed(cost::route_of(request.extensions())) {
             Some(refusal) => refusal.into_response(),
@@ -168,12 +168,9 @@ pub(super) struct Inside {
 impl Around for Inside {
     async fn answer<S: Within>(self: Arc<Self>, mut request: Request, within: S) -> Response {
         let visitor = Visitor::of(&mut request);
-        let identified = Identified::new(&self.gate, visitor.client);
-        let asked = identify::Asked::of(&request, visitor.form);
-        request.extensions_mut().insert(Visitor {
-            identified: Some(identified.clone()),
-            ..visitor
-        });
+        let (identified, form) = (Identified::new(&self.gate, visitor.client), visitor.form);
+        visitor.identified = Some(identified.clone());
+        let asked = identify::Asked::of(&request, form);
         let route = cost::route_of(request.extensions());
         let rated = match cost::budget(request.method(), route) {
             Some(budget) => {

@@ -105,7 +105,7 @@ pub fn router(
     rates: Arc<Limits>,
     metrics: PrometheusHandle,
     changes: TaskTracker,
-    front: Front,
+    front: &Front,
     gate: Gate,
 ) -> Router {
     let (load, gate) = (Arc::new(Load::new(limits.max_in_flight)), Arc::new(gate));
@@ -117,7 +117,7 @@ pub fn router(
         gate: Arc::clone(&gate),
         public_url: front.public_url.as_deref().map(Arc::from),
     }));
-    let (own_pages, other_sites) = (origin::own_pages(&front), origin::other_sites(&front));
+    let (own_pages, other_sites) = (origin::own_pages(front), origin::other_sites(front));
     Router::new()
         .merge(Router::from(routes::router()))
         .fallback(|| async { Problem::no_such_page() })

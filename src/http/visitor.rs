@@ -27,13 +27,13 @@ impl Visitor {
     }
 
     /// Whoever asks by this request. One that came over no connection, as those of tests, comes from nowhere.
-    pub fn of(request: &mut Request) -> Self {
-        if let Some(visitor) = request.extensions().get::<Self>() {
-            return visitor.clone();
+    pub fn of(request: &mut Request) -> &mut Self {
+        if request.extensions().get::<Self>().is_none() {
+            let visitor = Self::new(ClientAddress::UNKNOWN, request.headers());
+            request.extensions_mut().insert(visitor);
         }
-        let visitor = Self::new(ClientAddress::UNKNOWN, request.headers());
-        request.extensions_mut().insert(visitor.clone());
-        visitor
+        let nobody = || Self::new(ClientAddress::UNKNOWN, &HeaderMap::new());
+        request.extensions_mut().get_or_insert_with(nobody)
     }
 
     /// What finds out who it is.

@@ -34,7 +34,10 @@ impl Watcher {
         let revision = poll["revision"].as_i64().unwrap();
         assert!(revision >= self.revision, "{poll}");
         self.revision = revision;
-        self.cursor = poll["last_uuid"].as_str().unwrap().to_owned();
+        poll["last_uuid"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut self.cursor);
         poll["messages"].as_array().unwrap().clone()
     }
 

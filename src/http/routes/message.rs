@@ -341,10 +341,13 @@ pub(super) async fn tokens_reply(
     if is_unchanged && keeps_pace(params.after, hint) {
         return Ok(reply::no_content());
     }
-    reply::html_of(StatusCode::OK, move || {
-        TokensFragment::new(&place, poll, read, hint).render()
-    })
-    .await
+    let thoughts = poll
+        .reasoning
+        .as_ref()
+        .map_or(0, |delta| delta.tokens.len());
+    let bytes = poll.delta.tokens.len() + thoughts;
+    let rendering = move || TokensFragment::new(&place, poll, read, hint).render();
+    Box::pin(reply::html_of_text(StatusCode::OK, bytes, rendering)).await
 }
 
 /// The end of an answer for a page that has read it so far: what is missing, or all of it.
