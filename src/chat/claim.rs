@@ -96,6 +96,9 @@ impl Chats {
         self.store
             .tx(|tx| async move {
                 let requests = tx.claim_requests(claim, limit).await?;
+                if requests.is_empty() {
+                    return Ok(Vec::new());
+                }
                 let (mut further, first): (Vec<_>, Vec<_>) = requests
                     .into_iter()
                     .partition(|request| request.assistant_message_id.is_some());

@@ -1,7 +1,7 @@
 //! Three nodes on one PostgreSQL, and pollers who ask now this one and now that one: what the nodes read of the database
 //! to know the answers that others write is to depend on the answers, and not on how many read them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use serde_json::json;
@@ -22,8 +22,11 @@ const ANSWERS: u32 = 7;
 const TOKENS_PER_SECOND: u32 = 20;
 /// Pollers of each answer.
 const POLLERS: [usize; 3] = [1, 10, 100];
-/// A hundred pollers may cause so many times the reads of ten.
-const FLAT: f64 = 1.15;
+/// How often a node looks at what another one writes, at most: each 200 ms, unless configured otherwise.
+const LOOKS_PER_SECOND: f64 = 5.0;
+/// What a look reads: at an answer its message and its ledger, at a chat its revision.
+const READS_OF_ANSWER: f64 = 2.0;
+const READS_OF_CHAT: f64 = 1.0;
 
 pub async fn run(bench: &Bench) -> Result<Vec<Row>> {
     let first = Rig::start_logged(bench, Place::Anywhere).await?;
@@ -38,9 +41,8 @@ pub async fn run(bench: &Bench) -> Result<Vec<Row>> {
     }
     rigs[0].upstream()?.open_gate().await?;
     let mut rows = Vec::new();
-    let kinds = [("messages and token polls", true), ("token polls", false)];
-    for (what, polls_messages) in kinds.into_iter().take(bench.or_quick(2, 1)) {
-        rows.extend(measure(bench, &rigs, &talks, what, polls_messages).await?);
+    for polls_messages in bench.or_quick(&[true, false][..], &[true]) {
+        rows.extend(measure(bench, &rigs, &talks, *polls_messages).await?);
     }
     // The first one has the model.
     for rig in rigs.into_iter().rev() {
@@ -53,7 +55,6 @@ async fn measure(
     bench: &Bench,
     rigs: &[Rig; NODES],
     talks: &[Talk],
-    what: &str,
     polls_messages: bool,
 ) -> Result<Vec<Row>> {
     let times = Times {
@@ -62,40 +63,53 @@ async fn measure(
         warm_up: Duration::from_secs(1),
         time: Duration::from_secs(bench.or_quick(5, 2)),
     };
-    let seconds = (times.warm_up + times.time).as_secs_f64();
-    let before = reads(bench, &rigs[0]).await?;
-    tokio::time::sleep(times.warm_up + times.time).await;
-    let without = number(reads(bench, &rigs[0]).await? - before) / seconds;
-    let (mut rows, mut caused) = (Vec::new(), Vec::new());
+    // Answers are followed by those who do not write them, chats are looked at by all.
+    let followers = number(NODES as u64 - 1);
+    let of_answers = LOOKS_PER_SECOND * READS_OF_ANSWER * followers;
+    let of_chats = LOOKS_PER_SECOND * READS_OF_CHAT * (followers + 1.0);
+    let (what, polls, most) = if polls_messages {
+        ("messages and token polls", 2.0, of_answers + of_chats)
+    } else {
+        ("token polls", 1.0, of_answers)
+    };
+    let without = per_second(bench, &rigs[0], tokio::time::sleep(times.time))
+        .await?
+        .0;
+    let mut rows = Vec::new();
     for pollers in POLLERS {
-        let before = reads(bench, &rigs[0]).await?;
-        let waited = poll(rigs, talks, pollers, times).await?;
-        let each = number(reads(bench, &rigs[0]).await? - before) / seconds - without;
-        caused.push(each);
+        let poll = poll(rigs, talks, pollers, times);
+        let (reads, waited) = per_second(bench, &rigs[0], poll).await?;
+        let (waited, caused) = (waited?, reads - without);
         rows.push(
-            Row::new(format!("database reads a second, {what}, {pollers} pollers per answer"))
-                .unit("a second", 0)
-                .value(each)
-                .measured(format!(
-                    "{} answers, each followed by {} nodes: {:.1} for each a second; {:.0} polls a second; {without:.0} reads a second without",
-                    talks.len(),
-                    NODES - 1,
-                    per(each, number((talks.len() * (NODES - 1)) as u64)),
-                    waited.pairs_per_second * if polls_messages { 2.0 } else { 1.0 },
-                ))
-                .errors(waited.errors)
-                .raw(json!({"reads_per_second": each, "without": without, "waited": waited})),
+            Row::new(format!(
+                "database reads for an answer, {what}, {pollers} pollers each, {NODES} nodes"
+            ))
+            .wants(Want::AtMost(most), "a second", 1)
+            .value(per(caused, number(talks.len() as u64)))
+            .measured(format!(
+                "{} answers, {:.0} polls a second: {caused:.0} reads a second, and {without:.0} without polls",
+                talks.len(),
+                waited.pairs_per_second * polls,
+            ))
+            .errors(waited.errors)
+            .raw(json!({"reads_per_second": caused, "without": without, "waited": waited})),
         );
     }
-    let growth = per(caused[2], caused[1]);
-    rows.push(
-        Row::new(format!(
-            "database reads with 100 pollers per answer to those with 10, {what}"
-        ))
-        .wants(Want::AtMost(FLAT), "times", 2)
-        .value(growth),
-    );
     Ok(rows)
+}
+
+/// What the database is asked in a second while something goes on, and what that came to.
+async fn per_second<T>(
+    bench: &Bench,
+    rig: &Rig,
+    what: impl Future<Output = T>,
+) -> Result<(f64, T)> {
+    let before = reads(bench, rig).await?;
+    let begun = Instant::now();
+    let done = what.await;
+    let seconds = begun.elapsed().as_secs_f64();
+    let caused = reads(bench, rig).await? - before;
+    Ok((per(number(caused), seconds), done))
 }
 
 async fn poll(rigs: &[Rig; NODES], talks: &[Talk], pollers: usize, times: Times) -> Result<Waited> {

@@ -15,8 +15,9 @@ use crate::stats::{Spread, number, per};
 use crate::talks::{self, Until};
 use crate::upstream::Order;
 
-/// As many as leave the server's core some time to itself: what is read late is read at once, and costs less.
-const INGEST_TOKENS_PER_SECOND: u32 = 5;
+/// Of all streams together: as many as leave the server's core some time to itself. What is read late is read with what
+/// came after it, and costs less.
+const INGEST_TOKENS_PER_SECOND: u32 = 50_000;
 const DISK_STREAMS: u32 = 1_000;
 const DISK_TOKENS_PER_SECOND: u32 = 50;
 /// Until all that is told of a moment has been told.
@@ -39,7 +40,7 @@ async fn ingest_on(bench: &Bench, store: Store) -> Result<Row> {
     let (server, upstream) = (rig.server()?, rig.upstream()?);
     let orders: Vec<Order> = (0..streams)
         .map(|seed| Order {
-            tokens_per_second: INGEST_TOKENS_PER_SECOND,
+            tokens_per_second: INGEST_TOKENS_PER_SECOND / streams,
             waits_at_gate: true,
             seed,
             // More than there is time for.
