@@ -17,7 +17,8 @@ fi
 if [[ ${1:-} == --online ]]; then
   exec "$deny" --locked check
 fi
-# The workspace's own crates are here since it was built: nothing is fetched.
+# Also what only other systems need is looked at.
+cargo fetch --locked --quiet
 "$deny" --offline --locked check bans licenses sources
 if compgen -G "${CARGO_HOME:-$HOME/.cargo}/advisory-dbs/*" >/dev/null; then
   "$deny" --offline --locked check advisories

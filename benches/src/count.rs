@@ -87,6 +87,7 @@ async fn count(bench: &Bench) -> Result<Counts> {
     let address = rig.server()?.address;
     let live = only(talks::make(address, &[standing], Until::Said).await?)?;
     let finished = only(talks::make(address, &[Order::of(100)], Until::Completed).await?)?;
+    let mut client = Client::connect(address).await?;
     let polls = [
         (
             "tokens of a live answer",
@@ -103,7 +104,6 @@ async fn count(bench: &Bench) -> Result<Counts> {
         pid: rig.server()?.pid,
         directory: rig.directory().to_owned(),
     };
-    let mut client = Client::connect(address).await?;
     for (name, path) in polls {
         let request = http::get(&path);
         ask(&mut client, &request, WARM_UP).await?;

@@ -125,6 +125,9 @@ async fn wait(client: &mut Client, order: &Order, asked: &Asked, until: Until) -
             };
             if until != Until::Begun {
                 talk.read_to(client, length, end).await?;
+                // A page's revision may be behind what it shows: its chat went on while it was read.
+                let page = client.get(&talk.messages_path()).await?.expect(200)?;
+                talk.revision = page.json()?["revision"].as_u64().context("no revision")?;
             }
             return Ok(talk);
         }
