@@ -257,7 +257,8 @@ pub struct LedgerConfig {
     /// Text in memory that the database does not have yet, of all answers together; beyond it no model
     /// is listened to until some has been written.
     pub max_unflushed_bytes: usize,
-    /// How old the text of an answer that another node writes may be, beyond that node's flush.
+    /// How old the text of an answer that another node writes may be, beyond that node's flush, and what is told of a
+    /// chat that waits for one.
     pub follow_interval_ms: u64,
 }
 

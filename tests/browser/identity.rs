@@ -157,7 +157,7 @@ async fn a_session_that_is_ended_elsewhere_ends_here() {
         (there.count(".sessions li").await == 1).then_some(())
     })
     .await;
-    let said = here.text_of(".problem").await;
+    let said = here.text_of(".problem:not([hidden])").await;
     assert!(said.contains("your session has ended"), "{said}");
     eventually("it polls no more", async || {
         (here.count("[id^=poll-], #messages-poll").await == 0).then_some(())

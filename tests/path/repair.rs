@@ -65,6 +65,10 @@ on_both_databases! {
         let db = app.database.connect().await;
         let seen = app.get(&format!("/chat/{chat}")).await.json()["revision"].clone();
         set_message(&db, &row(&db, &answer).await, chat_message::Status::Pending).await;
+        // Not by its polls, for what nobody but a test would do to the database is not noticed by them.
+        eventually("it is repaired", async || {
+            (app.message(&answer).await["status"] == "failed").then_some(())
+        }).await;
         let reader = app.read(&answer).await;
         assert_eq!(reader.status, "failed");
         let poll = app.get(&format!("/chat/{chat}/messages/{answer}?revision={seen}")).await.json();
