@@ -251,9 +251,8 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     }
 }
 
-/// Libraries that write down what people say, or addresses with the secrets of links or the passwords of databases: not
-/// even when all is logged.
-const TALKATIVE: [&str; 3] = ["html5ever", "sea_orm::driver", "tower_http::csrf"];
+/// Libraries that write down what people say, or addresses with the secrets of links: not even when all is logged.
+const TALKATIVE: [&str; 2] = ["html5ever", "tower_http::csrf"];
 
 /// Log lines go to standard error: standard output is for what was asked for.
 fn init_log(log: &LogConfig) -> anyhow::Result<()> {
