@@ -193,7 +193,7 @@ on_both_databases! {
     }
 
     async fn a_request_whose_node_has_gone_is_ended_by_a_node_that_is_up(kind: Kind) {
-        use sea_orm::{EntityTrait, Set, TransactionTrait};
+        use sea_orm::{EntityTrait, Set, SqliteTransactionMode, TransactionOptions, TransactionTrait};
         let mut app = TestApp::start_with(kind, Upstream::echo().await, &[("worker.max_attempts", "1")]).await;
         let (chat, answer, _) = app.ask("one").await;
         // The node that rescues is not the one that wrote: it has nothing of the request in memory, and
@@ -205,7 +205,12 @@ on_both_databases! {
         let connection = app.database.connect().await;
         let message = entity::chat_message::Entity::find_by_id(answer.parse::<entity::MessageId>().unwrap())
             .one(&connection).await.unwrap().unwrap();
-        let db = connection.begin().await.unwrap();
+        // As a writer from the start: the server writes too while it starts.
+        let options = TransactionOptions {
+            sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
+        };
+        let db = connection.begin_with_options(options).await.unwrap();
         let mut lost: entity::chat_message::ActiveModel = message.clone().into();
         lost.status = Set(entity::chat_message::Status::Pending);
         lost.content = Set(String::new());
