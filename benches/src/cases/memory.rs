@@ -18,8 +18,10 @@ use crate::upstream::Order;
 
 /// Those that are there before the others are counted.
 const FIRST: u32 = 200;
-/// Tokens of an answer that stands still.
+/// Tokens of an answer that stands still, which have come as a model says them: what comes all at once makes the buffer
+/// grow that it is read into.
 const TOKENS: u32 = 200;
+const TOKENS_PER_SECOND: u32 = 50;
 /// Until what was needed on the way is given back.
 const SETTLE: Duration = Duration::from_millis(1_500);
 
@@ -83,15 +85,17 @@ async fn answer(bench: &Bench) -> Result<Row> {
     let orders = |seeds: std::ops::Range<u32>| -> Vec<Order> {
         let order = |seed| Order {
             holds: true,
+            tokens_per_second: TOKENS_PER_SECOND,
             seed,
             ..Order::of(TOKENS)
         };
         seeds.map(order).collect()
     };
-    talks::make(server.address, &orders(0..FIRST), Until::Said).await?;
+    // As many, begun in the same way: what is needed for the beginning is there then, and is used again.
+    talks::make(server.address, &orders(0..many), Until::Said).await?;
     tokio::time::sleep(SETTLE).await;
     let before = procfs::resident(server.pid)?;
-    let others = talks::make(server.address, &orders(FIRST..FIRST + many), Until::Said).await?;
+    let others = talks::make(server.address, &orders(many..2 * many), Until::Said).await?;
     tokio::time::sleep(SETTLE).await;
     let after = procfs::resident(server.pid)?;
     rig.end().await?;
