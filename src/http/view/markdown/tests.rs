@@ -250,7 +250,7 @@ const ATTACKS: [&str; 30] = [
 ];
 
 /// Marks of Markdown and HTML, and attacks, in any order.
-fn marks_and_attacks() -> impl Strategy<Value = String> {
+pub(super) fn marks_and_attacks() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         3 => prop::sample::select(&ATTACKS[..]).prop_map(str::to_owned),
         3 => prop::sample::select(&growing::tests::MARKS[..]).prop_map(str::to_owned),
