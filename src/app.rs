@@ -182,7 +182,7 @@ impl App {
             },
         );
         let changes = TaskTracker::new();
-        let router = http::router(
+        let site = http::site(
             chats,
             http_limits(config),
             rates,
@@ -204,7 +204,7 @@ impl App {
             listing: Task::spawn(|stop| async move {
                 let _ = stop.run_until_cancelled(listed.models()).await;
             }),
-            server: Task::spawn(|stop| http::serve(listener, router, front, settings, stop)),
+            server: Task::spawn(|stop| http::serve(listener, site, front, settings, stop)),
             worker: Task::spawn(|stop| worker.run(stop)),
             flushing: Task::spawn(|stop| async move { flushing.run(stop).await }),
         })

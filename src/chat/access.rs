@@ -31,6 +31,13 @@ pub struct WatchedChat {
     head: Arc<Head>,
 }
 
+impl WatchedChat {
+    fn of(owner: OwnerId, head: Option<Arc<Head>>) -> Option<Self> {
+        let head = head.filter(|head| head.chat.owner_id == owner)?;
+        Some(Self { head })
+    }
+}
+
 impl ReadableChat for WatchedChat {
     fn row(&self) -> &Chat {
         &self.head.chat
@@ -118,8 +125,11 @@ impl Chats {
     /// As [`Self::own`].
     pub async fn watch(&self, owner: OwnerId, id: ChatId) -> Result<WatchedChat, AccessError> {
         let head = self.heads.read(id).await?;
-        head.filter(|head| head.chat.owner_id == owner)
-            .map(|head| WatchedChat { head })
-            .ok_or(AccessError::NotFound)
+        WatchedChat::of(owner, head).ok_or(AccessError::NotFound)
+    }
+
+    /// The same, if the chat has not changed since it was read.
+    pub fn watched_at_hand(&self, owner: OwnerId, id: ChatId) -> Option<WatchedChat> {
+        WatchedChat::of(owner, self.heads.at_hand(id))
     }
 }

@@ -8,7 +8,7 @@ use entity::chat::{Model as Chat, Status as ChatStatus};
 use entity::chat_message::Status;
 
 use super::read::is_written;
-use super::{Chats, MessageRead, ReadableChat};
+use super::{Chats, MessageRead, ReadableChat, WatchedChat};
 use crate::model::delta::MAX_DELTA_BYTES;
 use crate::model::hint::Activity;
 use crate::store::{Head, MessagePage, StoreError};
@@ -66,6 +66,17 @@ impl Chats {
         let chat = head.as_ref().map_or(chat.row(), |head| &head.chat);
         // Boxed, for most polls end before it.
         Box::pin(self.read_messages(chat, cursor, revision)).await
+    }
+
+    /// The same, if the chat is as it is remembered and the client has all of it.
+    pub fn quiet_at_hand(
+        &self,
+        chat: &WatchedChat,
+        cursor: MessageId,
+        revision: Option<i64>,
+    ) -> Option<MessagesPoll> {
+        let head = chat.head()?;
+        is_quiet(head, Some(cursor), revision).then(|| MessagesPoll::quiet(head))
     }
 
     async fn read_messages(

@@ -74,36 +74,59 @@ impl Chats {
         cursors: Cursors,
     ) -> Result<TokensPoll, TokensError> {
         let reader = reader.into();
-        let is_readable = |live: &Arc<Live>| reader.may_read(live.ids.owner, live.ids.chat);
-        let live = self.ledgers.get(id).filter(is_readable);
-        let from_memory = |live: &Live| {
-            let read = |channel, position, limit| live.read(channel, position, limit);
-            pending(id, cursors.read(read))
-        };
-        if let Some(live) = &live
-            // A client that holds a later edition has it from another node, and this node's
-            // memory may be a fenced attempt's: the database knows.
-            && cursors.edition() <= live.ids.edition
-        {
-            return Ok(from_memory(live));
+        let live = self.live(reader, id);
+        if let Some(live) = live.as_deref().filter(|live| holds(live, cursors)) {
+            return Ok(written_here(live, cursors));
         }
         let seen = self.follower.read(id).await?;
         let seen = seen.filter(|seen| reader.may_read(seen.owner, seen.message.chat_id));
         let seen = seen.ok_or(TokensError::NotFound)?;
-        let edition = Edition::from_stored(seen.message.edition);
         if !is_written(&seen.message) {
-            let row = &seen.message;
-            let texts = (row.content.as_str(), row.reasoning.as_str());
-            let read = cursors.read(deltas(edition, texts, Knowledge::Whole));
-            return Ok(stored(row, read));
+            return Ok(stored(&seen.message, cursors));
         }
+        let edition = Edition::from_stored(seen.message.edition);
         if let Some(live) = live.filter(|live| live.ids.edition == edition) {
-            return Ok(from_memory(&live));
+            return Ok(written_here(&live, cursors));
         }
         let texts = (seen.texts.text.as_str(), seen.texts.reasoning.as_str());
         let read = cursors.read(deltas(edition, texts, Knowledge::Following));
         Ok(pending(id, read))
     }
+
+    /// The same, if nothing has to be waited for.
+    pub fn tokens_at_hand(
+        &self,
+        reader: Reader,
+        id: MessageId,
+        cursors: Cursors,
+    ) -> Option<TokensPoll> {
+        let live = self.live(reader, id);
+        if let Some(live) = live.filter(|live| holds(live, cursors)) {
+            return Some(written_here(&live, cursors));
+        }
+        let seen = self.follower.at_hand(id)?;
+        let row = &seen.message;
+        let is_readable = reader.may_read(seen.owner, row.chat_id);
+        (is_readable && !is_written(row)).then(|| stored(row, cursors))
+    }
+
+    fn live(&self, reader: Reader, id: MessageId) -> Option<Arc<Live>> {
+        let live = self.ledgers.get(id)?;
+        reader
+            .may_read(live.ids.owner, live.ids.chat)
+            .then_some(live)
+    }
+}
+
+/// Whether this node's memory has what the client is to read. A client that holds a later edition has it from another
+/// node, and this node's memory may be a fenced attempt's: the database knows.
+fn holds(live: &Live, cursors: Cursors) -> bool {
+    cursors.edition() <= live.ids.edition
+}
+
+fn written_here(live: &Live, cursors: Cursors) -> TokensPoll {
+    let read = |channel, position, limit| live.read(channel, position, limit);
+    pending(live.ids.message, cursors.read(read))
 }
 
 fn deltas(
@@ -140,7 +163,10 @@ fn pending(message: MessageId, read: (Delta, Option<Delta>)) -> TokensPoll {
     }
 }
 
-fn stored(row: &Message, read: (Delta, Option<Delta>)) -> TokensPoll {
+fn stored(row: &Message, cursors: Cursors) -> TokensPoll {
+    let edition = Edition::from_stored(row.edition);
+    let texts = (row.content.as_str(), row.reasoning.as_str());
+    let read = cursors.read(deltas(edition, texts, Knowledge::Whole));
     let (status, activity) = match (is_at_end(&read), row.status) {
         (false, _) => (Status::Pending, Activity::More),
         // A user message that waits to be answered: its text is all there.

@@ -3,6 +3,7 @@
 //!
 //! Hyper limits the headers of HTTP/1 alone, once it knows that they are that; and does not limit who reads slowly.
 
+use std::fmt::Display;
 use std::io;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
@@ -11,21 +12,24 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Request, Response, Version, header};
 use futures::StreamExt as _;
+use futures::future::Either;
 use futures::stream::FuturesUnordered;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Site;
 use super::peer::Front;
 use super::visitor::Visitor;
 
@@ -54,20 +58,73 @@ pub(super) struct Ending {
 
 /// Serves it until it ends, or is ended.
 pub(super) async fn run(
-    builder: &Builder<TokioExecutor>,
+    builders: &Builders,
     (stream, peer): (TcpStream, IpAddr),
     front: Arc<Front>,
-    router: Router,
+    site: Site,
     patience: Patience,
     ending: Ending,
 ) {
     let pulse = Arc::new(Pulse::new());
+    let greeted = tokio::select! {
+        biased;
+        () = ending.soft.cancelled() => return,
+        greeted = tokio::time::timeout(patience.headers, greeting(&stream)) => greeted,
+    };
+    let Ok(Ok(greeting)) = greeted else {
+        tracing::debug!("a client said nothing");
+        return;
+    };
     let stream = Watched {
         stream,
         pulse: Arc::clone(&pulse),
     };
-    let service = counted(router, (peer, front), Arc::clone(&pulse));
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let service = counted(site, (peer, front), Arc::clone(&pulse));
+    let stream = TokioIo::new(stream);
+    match greeting {
+        Greeting::Http1 => {
+            let connection = builders.http1.serve_connection(stream, service);
+            drive(connection, &pulse, patience, ending).await;
+        }
+        // Few are, and it takes more room.
+        Greeting::Unclear => {
+            let connection = builders.any.serve_connection(stream, service);
+            Box::pin(drive(connection, &pulse, patience, ending)).await;
+        }
+    }
+}
+
+/// What serves a connection that speaks HTTP/1 for sure, and one that may speak either version.
+pub(super) struct Builders {
+    pub http1: http1::Builder,
+    pub any: Builder<TokioExecutor>,
+}
+
+/// The first bytes of a connection.
+enum Greeting {
+    Http1,
+    /// The preface of HTTP/2, or so much as there is of it.
+    Unclear,
+}
+
+/// <https://www.rfc-editor.org/rfc/rfc9113#section-3.4>
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Looks at what comes first, and leaves it there.
+async fn greeting(stream: &TcpStream) -> io::Result<Greeting> {
+    let mut first = [0; HTTP2_PREFACE.len()];
+    let bytes = stream.peek(&mut first).await?;
+    Ok(if HTTP2_PREFACE.starts_with(&first[..bytes]) {
+        Greeting::Unclear
+    } else {
+        Greeting::Http1
+    })
+}
+
+async fn drive<C>(connection: C, pulse: &Pulse, patience: Patience, ending: Ending)
+where
+    C: GracefulConnection<Error: Display>,
+{
     let mut connection = pin!(connection);
     let mut is_ending = false;
     let mut watch = Watch::new(patience);
@@ -95,7 +152,7 @@ pub(super) async fn run(
             Event::End => Found::Idle,
             Event::Look => {
                 events.push(look());
-                watch.look(&pulse)
+                watch.look(pulse)
             }
         };
         match found {
@@ -130,9 +187,9 @@ fn after(
     })
 }
 
-/// The router, told where requests come from.
+/// The site, told where requests come from.
 fn counted(
-    router: Router,
+    site: Site,
     (peer, front): (IpAddr, Arc<Front>),
     pulse: Arc<Pulse>,
 ) -> impl Service<
@@ -143,17 +200,24 @@ fn counted(
 > + Clone
 + Send
 + 'static {
+    let Site { quick, router } = site;
     let router = TowerToHyperService::new(router);
     service_fn(move |mut request: Request<Incoming>| {
-        let visitor = Visitor::new(front.client(peer, request.headers()), request.headers());
-        request.extensions_mut().insert(visitor);
         let is_http2 = request.version() == Version::HTTP_2;
         pulse.is_http2.store(is_http2, Ordering::Relaxed);
         // If it told its length in another way besides, hyper has kept it from us: whoever is in front may take
         // something else for the next request than we do (RFC 9112, 6.1).
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
         let asked = Asked::new(&pulse);
-        let answer = router.call(request);
+        let client = front.client(peer, request.headers());
+        let answer = match quick.answer(&request, client) {
+            Some(answer) => Either::Left(std::future::ready(Ok(answer))),
+            None => {
+                let visitor = Visitor::new(client, request.headers());
+                request.extensions_mut().insert(visitor);
+                Either::Right(router.call(request))
+            }
+        };
         async move {
             let _asked = asked;
             let mut answer = answer.await?;

@@ -39,6 +39,8 @@ const CROSS_ORIGIN_OPENER_POLICY: HeaderName =
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 const SAME_ORIGIN: HeaderValue = HeaderValue::from_static("same-origin");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const VARIES: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, HX-Request");
 /// RFC 6797.
 const A_YEAR_OF_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -106,19 +108,7 @@ impl Dress {
         if link::is_link(self.uri.path()) {
             link::keep_to_itself(headers);
         }
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
-        headers.insert(
-            header::VARY,
-            HeaderValue::from_static("Accept, Accept-Encoding, HX-Request"),
-        );
-        headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, SAME_ORIGIN);
-        if self.is_https {
-            headers.insert(header::STRICT_TRANSPORT_SECURITY, A_YEAR_OF_HTTPS);
-        }
-        headers.insert(X_REQUEST_ID, self.id.0.clone());
+        dress(headers, &self.id, self.is_https);
         response
     }
 
@@ -183,6 +173,17 @@ impl Dress {
         }
         written
     }
+}
+
+/// The headers that every answer has, whatever it is.
+pub(super) fn dress(headers: &mut HeaderMap, id: &RequestId, is_https: bool) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    headers.insert(header::VARY, VARIES);
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, SAME_ORIGIN);
+    if is_https {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, A_YEAR_OF_HTTPS);
+    }
+    headers.insert(X_REQUEST_ID, id.0.clone());
 }
 
 /// A short, visible word, of the client's or our own.

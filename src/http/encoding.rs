@@ -10,7 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 /// Bodies below this many bytes are sent as they are: they fit a packet anyway.
-const SMALLEST: u64 = 1_024;
+pub(super) const SMALLEST: u64 = 1_024;
 /// Bodies above this many bytes are compressed by a thread that may take its time.
 const LARGE: usize = 32 * 1024;
 /// What is sent once.

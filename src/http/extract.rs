@@ -32,7 +32,7 @@ use crate::model::position::{InvalidPosition, Position};
 use crate::store::{Actor, KeyScope};
 
 /// Characters of a UUID in its usual form.
-const UUID_CHARS: usize = 36;
+pub(super) const UUID_CHARS: usize = 36;
 /// Characters of a bad value that are quoted back.
 const QUOTED_CHARS: usize = 80;
 /// Bytes of an idempotency key.

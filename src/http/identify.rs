@@ -301,6 +301,33 @@ impl Gate {
         Err(Problem::bare(Kind::SignInNeeded))
     }
 
+    /// Who asks, if that is known without a look into the database.
+    pub(super) fn remembered(
+        &self,
+        headers: &HeaderMap,
+        uri: &Uri,
+        client: ClientAddress,
+    ) -> Option<Arc<Caller>> {
+        let modes = self.identity.modes();
+        if (modes.token || modes.jwt)
+            && let Some(bearer) = bearer(headers)
+        {
+            return self.identity.bearer_at_hand(bearer);
+        }
+        if self.is_listed_site(headers) || (modes.proxy && client.is_by_proxy) {
+            return None;
+        }
+        if let Some(mark) = signed_mark(&self.key, headers, client.is_https) {
+            return self.identity.visitor_at_hand(mark);
+        }
+        if !modes.local {
+            return None;
+        }
+        self.check_way(headers).ok()?;
+        self.check_host(headers, uri).ok()?;
+        Some(Arc::new(Caller::local()))
+    }
+
     /// Whether a page of a site that the operator lists asks: browsers add cookies and a gateway's headers to what
     /// it asks for, and it is meant to have neither.
     fn is_listed_site(&self, headers: &HeaderMap) -> bool {

@@ -50,6 +50,11 @@ impl Load {
         Counted(Arc::clone(self))
     }
 
+    /// Whether further requests are turned away.
+    pub fn is_full(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) >= self.most
+    }
+
     /// Turns a request that has been counted away, before anything is done for it, when there are too many.
     pub fn shed(&self, route: &str) -> Option<Problem> {
         if self.in_flight.load(Ordering::Relaxed) <= self.most || cost::is_vital(route) {

@@ -168,7 +168,8 @@ pub(super) struct Inside {
 impl Around for Inside {
     async fn answer<S: Within>(self: Arc<Self>, mut request: Request, within: S) -> Response {
         let visitor = Visitor::of(&mut request);
-        let (identified, form) = (Identified::new(&self.gate, visitor.client), visitor.form);
+        let (client, form) = (visitor.client, visitor.form);
+        let identified = Identified::new(&self.gate, client);
         visitor.identified = Some(identified.clone());
         let asked = identify::Asked::of(&request, form);
         let route = cost::route_of(request.extensions());
@@ -176,7 +177,13 @@ impl Around for Inside {
             Some(budget) => {
                 let who = (request.headers(), request.uri());
                 let subject = identified.subject(&self.chats, who, budget).await;
-                Rated::new(&self.rates, subject, request.extensions(), budget)
+                Rated::new(
+                    &self.rates,
+                    subject,
+                    Some(client),
+                    budget,
+                    cost::is_shared(route),
+                )
             }
             None => None,
         };

@@ -17,6 +17,7 @@ mod openapi;
 mod origin;
 mod peer;
 mod problem;
+mod quick;
 mod rate;
 mod reply;
 mod routes;
@@ -47,6 +48,7 @@ pub use serve::{ServeSettings, serve};
 use load::Load;
 use middleware::{Inside, Outside, Wrap};
 use problem::Problem;
+use quick::Quick;
 
 /// What the handlers work with. It is cloned for every request.
 #[derive(Clone)]
@@ -95,11 +97,18 @@ impl FromRef<AppState> for PrometheusHandle {
     }
 }
 
+/// What answers requests.
+#[derive(Clone)]
+pub struct Site {
+    quick: Arc<Quick>,
+    router: Router,
+}
+
 /// The whole surface.
 ///
 /// Requests that change something are worked on as tasks of `changes`, whether or not their client
 /// waits for the answer: what happens after a commit must not depend on it (P8).
-pub fn router(
+pub fn site(
     chats: Arc<Chats>,
     limits: HttpLimits,
     rates: Arc<Limits>,
@@ -107,7 +116,7 @@ pub fn router(
     changes: TaskTracker,
     front: &Front,
     gate: Gate,
-) -> Router {
+) -> Site {
     let (load, gate) = (Arc::new(Load::new(limits.max_in_flight)), Arc::new(gate));
     let state = AppState(Arc::new(Rooms {
         chats: Arc::clone(&chats),
@@ -117,8 +126,14 @@ pub fn router(
         gate: Arc::clone(&gate),
         public_url: front.public_url.as_deref().map(Arc::from),
     }));
+    let quick = Arc::new(Quick {
+        chats: Arc::clone(&chats),
+        load: Arc::clone(&load),
+        gate: Arc::clone(&gate),
+        rates: Arc::clone(&rates),
+    });
     let (own_pages, other_sites) = (origin::own_pages(front), origin::other_sites(front));
-    Router::new()
+    let router = Router::new()
         .merge(Router::from(routes::router()))
         .fallback(|| async { Problem::no_such_page() })
         .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
@@ -136,5 +151,6 @@ pub fn router(
                     request_timeout: limits.request_timeout,
                 })),
         )
-        .with_state(state)
+        .with_state(state);
+    Site { quick, router }
 }

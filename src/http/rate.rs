@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use entity::{OwnerId, TokenId};
+use futures::FutureExt as _;
 
-use super::cost;
 use super::peer::ClientAddress;
 use super::problem::{Kind, Problem};
-use super::visitor::Visitor;
 use crate::limit::{Budget, Limits, Subject, Verdict, WINDOW};
 
 pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -84,26 +83,42 @@ impl Rated {
     pub fn new(
         limits: &Arc<Limits>,
         subject: RateSubject,
-        request: &Extensions,
+        address: Option<ClientAddress>,
         budget: Budget,
+        is_shared: bool,
     ) -> Option<Self> {
         let is_free = subject.user == Some(OwnerId::LOCAL) && budget == Budget::Polls;
         (!is_free).then(|| Self {
             limits: Arc::clone(limits),
             subject,
-            address: request.get::<Visitor>().map(|visitor| visitor.client),
+            address,
             budget,
-            is_shared: cost::is_shared(cost::route_of(request)),
+            is_shared,
             told: Arc::default(),
         })
     }
 
     /// A request that turns out to begin an answer.
     pub async fn begin_answer(&self) -> Result<(), Problem> {
-        self.take(Budget::Sends).await
+        let taken = self.take(Budget::Sends).await;
+        taken.map_err(Refused::into_problem)
     }
 
-    async fn come_in(&self) -> Result<(), Problem> {
+    /// # Errors
+    /// If it is one too many.
+    pub async fn come_in(&self) -> Result<(), Problem> {
+        self.enter().await.map_err(Refused::into_problem)
+    }
+
+    /// The same, if no other node has to be asked. None: it is one too many, or one has to be.
+    pub fn come_in_at_hand(&self) -> Option<()> {
+        if self.limits.is_shared() {
+            return None;
+        }
+        self.enter().now_or_never()?.ok()
+    }
+
+    async fn enter(&self) -> Result<(), Refused> {
         let budget = self.budget;
         let is_known = self.subject.user.is_some();
         if is_known || self.is_shared {
@@ -117,7 +132,7 @@ impl Rated {
         self.take(Budget::Unknown).await
     }
 
-    async fn take(&self, budget: Budget) -> Result<(), Problem> {
+    async fn take(&self, budget: Budget) -> Result<(), Refused> {
         for subject in self.subjects(budget).into_iter().flatten() {
             let tier = self.subject.tier.as_deref();
             let Some(verdict) = self.limits.take(budget, tier, subject).await else {
@@ -125,7 +140,11 @@ impl Rated {
             };
             self.note(budget, verdict);
             if let Some(wait) = verdict.retry_after {
-                return Err(refusal(budget, &verdict, wait));
+                return Err(Refused {
+                    budget,
+                    verdict,
+                    wait,
+                });
             }
         }
         Ok(())
@@ -156,7 +175,8 @@ impl Rated {
         }
     }
 
-    fn tell(&self, headers: &mut HeaderMap) {
+    /// Says in the answer how many are left.
+    pub fn tell(&self, headers: &mut HeaderMap) {
         let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((budget, verdict)) = told else {
             return;
@@ -173,23 +193,33 @@ impl Rated {
     }
 }
 
-fn refusal(budget: Budget, verdict: &Verdict, wait: Duration) -> Problem {
-    metrics::counter!("pollen_rate_limited_total", "budget" => budget.name()).increment(1);
-    let what = match budget {
-        Budget::Polls => "requests that read",
-        Budget::Sends => "messages, or other requests for an answer,",
-        Budget::Changes => "requests that change something or search",
-        Budget::Unknown => "requests from an address that nobody has signed in from",
-    };
-    let seconds = whole_seconds(wait).max(1);
-    let (limit, unit) = (
-        verdict.limit,
-        if seconds == 1 { "second" } else { "seconds" },
-    );
-    let detail = format!("{limit} {what} a minute are taken; the next one in {seconds} {unit}");
-    Problem {
-        retry_after_s: Some(seconds),
-        ..Problem::new(Kind::RateLimited, detail)
+/// One too many.
+struct Refused {
+    budget: Budget,
+    verdict: Verdict,
+    wait: Duration,
+}
+
+impl Refused {
+    fn into_problem(self) -> Problem {
+        let budget = self.budget;
+        metrics::counter!("pollen_rate_limited_total", "budget" => budget.name()).increment(1);
+        let what = match budget {
+            Budget::Polls => "requests that read",
+            Budget::Sends => "messages, or other requests for an answer,",
+            Budget::Changes => "requests that change something or search",
+            Budget::Unknown => "requests from an address that nobody has signed in from",
+        };
+        let seconds = whole_seconds(self.wait).max(1);
+        let (limit, unit) = (
+            self.verdict.limit,
+            if seconds == 1 { "second" } else { "seconds" },
+        );
+        let detail = format!("{limit} {what} a minute are taken; the next one in {seconds} {unit}");
+        Problem {
+            retry_after_s: Some(seconds),
+            ..Problem::new(Kind::RateLimited, detail)
+        }
     }
 }
 
@@ -212,6 +242,8 @@ mod tests {
     use tower::Service as _;
     use uuid::Uuid;
 
+    use super::super::cost;
+    use super::super::visitor::Visitor;
     use super::*;
     use crate::limit::LimitSettings;
 
@@ -239,9 +271,14 @@ mod tests {
 
     async fn limit(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
         let subject = request.extensions().get::<RateSubject>().unwrap().clone();
-        let budget = cost::budget(request.method(), cost::route_of(request.extensions()));
-        let rated =
-            budget.and_then(|budget| Rated::new(&limits, subject, request.extensions(), budget));
+        let route = cost::route_of(request.extensions());
+        let client = request
+            .extensions()
+            .get::<Visitor>()
+            .map(|visitor| visitor.client);
+        let rated = cost::budget(request.method(), route).and_then(|budget| {
+            Rated::new(&limits, subject, client, budget, cost::is_shared(route))
+        });
         limited(rated, request, |request| next.run(request)).await
     }
 

@@ -1,5 +1,4 @@
-//! The accept loop. `axum::serve` sets no timer, so hyper's time limit on headers would do
-//! nothing; here connections are limited in number, their clients in time (`connection.rs`), and all of
+//! The accept loop: connections are limited in number, their clients in time (`connection.rs`), and all of
 //! them are asked to end at shutdown.
 
 use std::io;
@@ -7,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use hyper::server::conn::http1;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +15,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{self, Ending, Patience};
+use super::Site;
+use super::connection::{self, Builders, Ending, Patience};
 use super::doors::Doors;
 use super::peer::Front;
 
@@ -44,7 +44,7 @@ pub struct ServeSettings {
 /// Accepts and serves until told to stop, then lets the requests in flight finish.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    site: Site,
     front: Front,
     settings: ServeSettings,
     stop: CancellationToken,
@@ -53,7 +53,7 @@ pub async fn serve(
     let doors = Doors::new(settings.connections_per_address, front.clone());
     let front = Arc::new(front);
     let (connections, ending) = (TaskTracker::new(), Ending::default());
-    let builder = Arc::new(builder(settings));
+    let builders = Arc::new(builders());
     let patience = Patience {
         headers: settings.header_timeout,
         idle: settings.idle_timeout,
@@ -63,11 +63,11 @@ pub async fn serve(
             tracing::debug!(%peer, "it has as many connections as one address may");
             continue;
         };
-        let (builder, front) = (Arc::clone(&builder), Arc::clone(&front));
-        let (router, ending) = (router.clone(), ending.clone());
+        let (builders, front) = (Arc::clone(&builders), Arc::clone(&front));
+        let (site, ending) = (site.clone(), ending.clone());
         connections.spawn(async move {
             let stream = (stream, peer.ip());
-            connection::run(&builder, stream, front, router, patience, ending).await;
+            connection::run(&builders, stream, front, site, patience, ending).await;
             drop((slot, place));
         });
     }
@@ -84,18 +84,17 @@ pub async fn serve(
     connections.wait().await;
 }
 
-fn builder(settings: ServeSettings) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    // Of hyper's own limit on headers that part is left which it measures from the answer before on.
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.idle_timeout.max(settings.header_timeout));
-    builder
-        .http2()
+/// Of clients' time hyper limits nothing: it would set a timer for every request, and `connection.rs` has one for all
+/// of a connection's.
+fn builders() -> Builders {
+    let mut http1 = http1::Builder::new();
+    http1.header_read_timeout(None);
+    let mut any = Builder::new(TokioExecutor::new());
+    any.http1().header_read_timeout(None);
+    any.http2()
         .timer(TokioTimer::new())
         .keep_alive_interval(HTTP2_PING);
-    builder
+    Builders { http1, any }
 }
 
 /// The next connection, once there is room for it. None when it is time to stop.

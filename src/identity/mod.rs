@@ -149,6 +149,13 @@ impl Identity {
         Ok(found.caller)
     }
 
+    /// Whoever comes with this bearer, if that was found out a moment ago.
+    #[must_use]
+    pub fn bearer_at_hand(&self, bearer: &str) -> Option<Arc<Caller>> {
+        let proof = Proof::Bearer(crate::model::secret::hash(bearer));
+        Some(self.memory.fresh(&proof)?.caller)
+    }
+
     /// Forgets what was believed: somebody's rights have changed.
     pub fn forget(&self) {
         self.memory.forget();

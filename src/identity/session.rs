@@ -75,6 +75,13 @@ impl Identity {
         })
     }
 
+    /// Whoever has this session, if that was found out a moment ago.
+    #[must_use]
+    pub fn visitor_at_hand(&self, mark: SessionMark) -> Option<Arc<Caller>> {
+        let proof = Proof::Session(mark.id, mark.user);
+        Some(self.memory.fresh(&proof)?.caller)
+    }
+
     async fn by_session(&self, mark: SessionMark, now: Timestamp) -> Result<Found, IdentityError> {
         let Some(row) = self.store.session(mark.id).await? else {
             // One with a row that is gone is too old: rows go last.

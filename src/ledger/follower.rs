@@ -86,6 +86,12 @@ impl Follower {
         self.followed.read(id, watch, look).await
     }
 
+    /// The message, if it is remembered and sure to be so still.
+    #[must_use]
+    pub fn at_hand(&self, id: MessageId) -> Option<Arc<Followed>> {
+        self.followed.at_hand(id)
+    }
+
     /// Forgets what was read: this node has just changed the message.
     pub fn forget(&self, id: MessageId) {
         self.followed.forget(id);

@@ -59,6 +59,12 @@ impl Heads {
         self.heads.read(id, watch, look).await
     }
 
+    /// The chat's head, if it is remembered and sure to be so still.
+    #[must_use]
+    pub fn at_hand(&self, id: ChatId) -> Option<Arc<Head>> {
+        self.heads.at_hand(id)
+    }
+
     /// The chat's head as it is now: somebody knows that what is remembered is behind.
     ///
     /// # Errors

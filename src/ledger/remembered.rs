@@ -182,6 +182,15 @@ where
         Ok(Some(seen))
     }
 
+    /// What was read, if it is sure to be so still.
+    pub fn at_hand(&self, id: K) -> Option<Arc<V>> {
+        if self.is_alone {
+            unchanged(&*self.places.get(&id)?)
+        } else {
+            None
+        }
+    }
+
     /// Forgets what was read.
     pub fn forget(&self, id: K) {
         self.places.invalidate(&id);

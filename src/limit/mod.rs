@@ -138,6 +138,12 @@ impl Limits {
         }
     }
 
+    /// Whether the nodes count together, and wait for each other.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
     /// Counts one request. None: this budget has no limit.
     pub async fn take(
         &self,

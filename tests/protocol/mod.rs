@@ -2,5 +2,6 @@
 
 mod crowd;
 mod positions;
+mod quick;
 mod quiet;
 mod readers;
