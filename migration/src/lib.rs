@@ -8,6 +8,7 @@ mod m20261121_000002_reliability;
 mod m20261121_000003_models;
 mod m20261121_000004_page;
 mod m20261122_000005_access;
+mod m20261127_000006_writes;
 
 pub struct Migrator;
 
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000003_models::Migration),
             Box::new(m20261121_000004_page::Migration),
             Box::new(m20261122_000005_access::Migration),
+            Box::new(m20261127_000006_writes::Migration),
         ]
     }
 }

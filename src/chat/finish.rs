@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use entity::llm_attempt::Outcome;
 use entity::llm_request;
-use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
 
 use super::end::{End, Ending, Spent};
 use super::{Chats, Claimed};
@@ -21,7 +22,11 @@ use crate::store::{Chunk, LedgerTexts, StoreError};
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(8);
 /// Answers whose end is stored in one transaction, at most.
-const MAX_TOGETHER: usize = 32;
+const MAX_TOGETHER: usize = 64;
+/// Between two transactions of ends, for each answer that is live, and at most. An end by itself writes twenty
+/// pages of the database, of which it shares half with those that come along.
+const GATHERED_PER_LIVE: Duration = Duration::from_millis(1);
+const LONGEST_GATHERED: Duration = Duration::from_millis(100);
 const MAX_BYTES_TOGETHER: usize = 1 << 20;
 /// Tries while the database is there and refuses: then the lease runs out, and a rescue keeps what
 /// was flushed. While the database is away the tries are not counted.
@@ -67,11 +72,15 @@ enum Stored {
 /// Answers that have come to their end and wait for it to be stored.
 ///
 /// Whoever comes first stores his own, and with it those of all who have come meanwhile: each statement
-/// costs the same for all of them. No task is spawned.
+/// costs the same for all of them. No task is spawned. Where many answers are live, he who comes soon after the
+/// last ones were stored waits a little for others.
 #[derive(Default)]
 pub(super) struct Endings {
     waiting: Mutex<VecDeque<Waiting>>,
-    turn: tokio::sync::Mutex<()>,
+    /// As many wait as are stored together.
+    are_many: Notify,
+    /// When the last ones were stored.
+    turn: tokio::sync::Mutex<Option<Instant>>,
 }
 
 struct Waiting {
@@ -89,7 +98,26 @@ enum Told {
 
 impl Endings {
     fn push(&self, waiting: Waiting) {
-        self.lock().push_back(waiting);
+        let mut all = self.lock();
+        all.push_back(waiting);
+        if all.len() >= MAX_TOGETHER {
+            self.are_many.notify_one();
+        }
+    }
+
+    /// Waits for others, unless the last ends were stored long ago.
+    async fn gather(&self, last: Option<Instant>, live: usize) {
+        let live = u32::try_from(live).unwrap_or(u32::MAX);
+        let gathered = GATHERED_PER_LIVE.saturating_mul(live).min(LONGEST_GATHERED);
+        let Some(until) = last.map(|last| last + gathered) else {
+            return;
+        };
+        if self.lock().len() < MAX_TOGETHER {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => {}
+                () = self.are_many.notified() => {}
+            }
+        }
     }
 
     fn take(&self) -> Vec<Waiting> {
@@ -122,13 +150,17 @@ impl Chats {
             ending: ending.clone(),
             told,
         });
-        let turn = self.endings.turn.lock().await;
+        let mut turn = self.endings.turn.lock().await;
         loop {
             match heard.try_recv() {
                 Ok(Told::Done(done)) => return done,
                 // Closed: whoever had taken it along has panicked.
                 Ok(Told::Alone) | Err(TryRecvError::Closed) => break,
-                Err(TryRecvError::Empty) => self.end_those_who_wait().await,
+                Err(TryRecvError::Empty) => {
+                    self.endings.gather(*turn, self.ledgers.count()).await;
+                    self.end_those_who_wait().await;
+                    *turn = Some(Instant::now());
+                }
             }
         }
         drop(turn);
@@ -289,5 +321,38 @@ impl Chats {
                 }
             })
             .inspect_err(|_| live.unseal())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn waited(endings: &Endings, last: Option<Instant>, live: usize) -> Duration {
+        let begun = Instant::now();
+        endings.gather(last, live).await;
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_waits_for_others_only_where_many_are_live_and_one_was_stored_just_now() {
+        let endings = Endings::default();
+        assert_eq!(waited(&endings, None, 1_000).await, Duration::ZERO);
+        let longest = waited(&endings, Some(Instant::now()), 1_000).await;
+        assert!(longest >= LONGEST_GATHERED, "{longest:?}");
+        assert!(longest < LONGEST_GATHERED * 2, "{longest:?}");
+        let alone = waited(&endings, Some(Instant::now()), 1).await;
+        assert!(alone <= GATHERED_PER_LIVE * 2, "{alone:?}");
+        let earlier = Some(Instant::now());
+        tokio::time::advance(LONGEST_GATHERED * 2).await;
+        assert_eq!(waited(&endings, earlier, 1_000).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_as_are_stored_together_wait_for_nobody() {
+        let endings = Endings::default();
+        endings.are_many.notify_one();
+        let last = Some(Instant::now());
+        assert_eq!(waited(&endings, last, 1_000).await, Duration::ZERO);
     }
 }

@@ -485,6 +485,11 @@ impl Ledgers {
         self.read().by_message.values().cloned().collect()
     }
 
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.read().by_message.len()
+    }
+
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Open> {
         self.live.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use entity::chat::{ActiveModel, Column, Entity, Model, OnBusy, Status};
 use entity::{ChatId, MessageId, OwnerId, Parameters, Timestamp, chat_message};
-use sea_orm::sea_query::{OnConflict, Order, Query};
+use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, IntoActiveModel, QueryFilter,
     QueryOrder, QuerySelect, Select, Statement, sea_query::Expr,
@@ -79,10 +79,8 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn chat(&self, owner: OwnerId, id: ChatId) -> Result<Option<Model>, StoreError> {
-        Ok(present(id)
-            .filter(Column::OwnerId.eq(owner))
-            .one(self.reader())
-            .await?)
+        let chat = present(id).filter(Column::OwnerId.eq(owner));
+        Ok(chat.all(self.reader()).await?.pop())
     }
 
     /// The chat, whoever holds it, with its last message.
@@ -90,21 +88,13 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn head(&self, id: ChatId) -> Result<Option<Head>, StoreError> {
-        let last = Query::select()
-            .column(chat_message::Column::Id)
-            .from(chat_message::Entity)
-            .and_where(chat_message::Column::ChatId.eq(id))
-            .and_where(chat_message::Column::Role.ne(chat_message::Role::System))
-            .and_where(chat_message::Column::DeletedAt.is_null())
-            .and_where(chat_message::Column::SupersededAt.is_null())
-            .order_by(chat_message::Column::Sequence, Order::Desc)
-            .limit(1)
-            .to_owned();
-        Ok(present(id)
-            .expr_as(last, "last")
-            .into_model()
-            .one(self.reader())
-            .await?)
+        let last = Expr::cust(
+            "(SELECT m.id FROM chat_message m WHERE m.chat_id = chat.id AND m.role <> 'system' \
+               AND m.deleted_at IS NULL AND m.superseded_at IS NULL \
+               ORDER BY m.sequence DESC LIMIT 1)",
+        );
+        let heads = present(id).expr_as(last, "last").into_model();
+        Ok(heads.all(self.reader()).await?.pop())
     }
 
     /// The chat, whoever holds it.
@@ -112,7 +102,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn chat_of(&self, id: ChatId) -> Result<Option<Model>, StoreError> {
-        Ok(present(id).one(self.reader()).await?)
+        Ok(present(id).all(self.reader()).await?.pop())
     }
 
     /// Up to `limit` of the owner's chats, the one last changed first, after the chat that stands
@@ -212,7 +202,7 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn chat(&self, id: ChatId) -> Result<Option<Model>, StoreError> {
-        Ok(present(id).one(self.connection()).await?)
+        Ok(present(id).all(self.connection()).await?.pop())
     }
 
     /// The chat, which nobody else changes until this transaction ends.
@@ -220,7 +210,8 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn lock_chat(&self, id: ChatId) -> Result<Option<Model>, StoreError> {
-        Ok(present(id).lock_exclusive().one(self.connection()).await?)
+        let chat = present(id).lock_exclusive();
+        Ok(chat.all(self.connection()).await?.pop())
     }
 
     /// Locks the chat's row, takes sequence numbers for new messages, raises the revision and

@@ -29,8 +29,11 @@ const MARKS: &str = r##"!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~"##;
 const PING_AFTER_IDLE: Duration = Duration::from_secs(30);
 /// After this time PostgreSQL ends a connection whose transaction has stopped in its middle.
 const MAX_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
-/// Pages after which SQLite moves the WAL into the file: 4 MiB with pages of 4 KiB.
-const WAL_AUTOCHECKPOINT_PAGES: &str = "1000";
+/// Pages of SQLite's WAL, of 4 KiB each, that wait to be moved into the file: so many are moved beside the
+/// writer.
+const CHECKPOINT_PAGES: i32 = 8_000;
+/// At this length of the WAL the writer does it, 64 MiB.
+const WAL_AUTOCHECKPOINT_PAGES: &str = "16000";
 /// What a WAL file is cut back to after a checkpoint.
 const WAL_SIZE_LIMIT_BYTES: &str = "67108864";
 
@@ -38,6 +41,17 @@ const WAL_SIZE_LIMIT_BYTES: &str = "67108864";
 pub(super) enum Dialect {
     Sqlite,
     Postgres,
+}
+
+/// How what was written is moved from a log into its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Checkpoint {
+    /// The length of the `log` and how much of it is `checkpointed` already.
+    pub look: &'static str,
+    /// Moves what can be moved without making anybody wait.
+    pub step: &'static str,
+    /// What may wait to be moved.
+    pub pages: i32,
 }
 
 impl Dialect {
@@ -65,6 +79,18 @@ impl Dialect {
         match self {
             Self::Sqlite => true,
             Self::Postgres => false,
+        }
+    }
+
+    /// How to move the log into the file. PostgreSQL does so itself.
+    pub fn checkpoint(self) -> Option<Checkpoint> {
+        match self {
+            Self::Sqlite => Some(Checkpoint {
+                look: "PRAGMA wal_checkpoint(NOOP)",
+                step: "PRAGMA wal_checkpoint(PASSIVE)",
+                pages: CHECKPOINT_PAGES,
+            }),
+            Self::Postgres => None,
         }
     }
 
@@ -301,10 +327,9 @@ enum Access {
 
 fn sqlite_pragmas(options: &mut ConnectOptions, busy_timeout: Duration, access: Access) {
     // `query_only` and not a read-only file handle: that one could not open a WAL by itself.
-    let query_only = if access == Access::ReadOnly {
-        "ON"
-    } else {
-        "OFF"
+    let (query_only, temp_store) = match access {
+        Access::ReadOnly => ("ON", "DEFAULT"),
+        Access::ReadWrite => ("OFF", "MEMORY"),
     };
     // A transaction that SQLite has rolled back by itself, as it does when the disk is full, is still open to
     // the driver: such a connection is not used again.
@@ -323,6 +348,8 @@ fn sqlite_pragmas(options: &mut ConnectOptions, busy_timeout: Duration, access: 
             .foreign_keys(true)
             .pragma("wal_autocheckpoint", WAL_AUTOCHECKPOINT_PAGES)
             .pragma("journal_size_limit", WAL_SIZE_LIMIT_BYTES)
+            // A transaction that spoils many pages may have to bring them back: not by way of the disk.
+            .pragma("temp_store", temp_store)
             .pragma("query_only", query_only)
     });
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sea_orm::{ConnAcquireErr, DatabaseConnection, DatabaseTransaction, DbErr, TransactionTrait};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 
 use super::StoreError;
@@ -26,6 +26,7 @@ const OPEN_FOR: Duration = Duration::from_millis(10);
 /// The queue for a database's only writer.
 pub(super) struct Group {
     queue: mpsc::UnboundedSender<Waiting>,
+    commits: watch::Receiver<()>,
     patience: Duration,
 }
 
@@ -53,8 +54,18 @@ impl Group {
     /// `patience`: how long to wait for a turn.
     pub fn new(dialect: Dialect, writer: DatabaseConnection, patience: Duration) -> Self {
         let (queue, waiting) = mpsc::unbounded_channel();
-        tokio::spawn(run(dialect, writer, waiting));
-        Self { queue, patience }
+        let (committed, commits) = watch::channel(());
+        tokio::spawn(run(dialect, writer, waiting, committed));
+        Self {
+            queue,
+            commits,
+            patience,
+        }
+    }
+
+    /// Changes with each commit, and ends with this.
+    pub fn commits(&self) -> watch::Receiver<()> {
+        self.commits.clone()
     }
 
     /// Waits for the writer.
@@ -93,13 +104,17 @@ async fn run(
     dialect: Dialect,
     writer: DatabaseConnection,
     mut waiting: mpsc::UnboundedReceiver<Waiting>,
+    committed: watch::Sender<()>,
 ) {
     while let Some(first) = waiting.recv().await {
         if first.is_closed() {
             continue;
         }
         match dialect.begin(&writer).await {
-            Ok(whole) => together(whole, first, &mut waiting).await,
+            Ok(whole) => {
+                together(whole, first, &mut waiting).await;
+                committed.send_replace(());
+            }
             Err(error) => drop(first.send(Err(error))),
         }
     }

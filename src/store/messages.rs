@@ -84,8 +84,9 @@ impl Store {
             .filter(Column::DeletedAt.is_null())
             .filter(Column::Role.ne(Role::System))
             .filter(Column::ChatId.in_subquery(chats))
-            .one(self.reader())
-            .await?)
+            .all(self.reader())
+            .await?
+            .pop())
     }
 
     /// The message, whoever holds it, if neither it nor its chat is deleted.
@@ -117,8 +118,9 @@ impl Store {
             .expr_as(owner, "owner_id")
             .expr_as(attempt, "attempt")
             .into_model()
-            .one(self.reader())
-            .await?)
+            .all(self.reader())
+            .await?
+            .pop())
     }
 
     /// The place of a message in a chat; a deleted one has kept its place.
@@ -135,8 +137,9 @@ impl Store {
             .select_only()
             .column(Column::Sequence)
             .into_tuple()
-            .one(self.reader())
-            .await?)
+            .all(self.reader())
+            .await?
+            .pop())
     }
 
     /// All of a chat's messages, in order.
@@ -182,7 +185,8 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn message(&self, id: MessageId) -> Result<Option<Model>, StoreError> {
-        Ok(Entity::find_by_id(id).one(self.connection()).await?)
+        let message = Entity::find_by_id(id);
+        Ok(message.all(self.connection()).await?.pop())
     }
 
     /// The message, which nobody else changes until this transaction ends.
@@ -342,7 +346,8 @@ impl Tx {
                 Expr::SubQuery(None, Box::new(revision.into())),
             )
             .filter(Column::Id.is_in(padded(ids)))
-            .filter(Column::Status.eq(Status::Pending))
+            // Spelt out, as in `requests.rs`.
+            .filter(Expr::cust("status = 'pending'"))
             .exec(self.connection())
             .await?;
         Ok(updated.rows_affected)

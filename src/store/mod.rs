@@ -2,12 +2,16 @@
 //!
 //! Writes are methods of [`Tx`] and so always stand in a transaction, which [`Store::tx`] alone
 //! begins. `dialect.rs` alone knows which database it is.
+//!
+//! A row that is unique is looked for by `all`, and not by `one` with its `LIMIT`: that is a value which is bound,
+//! and SQLite prepares a statement anew at each run if its plan may depend on one.
 
 mod accounts;
 mod attempts;
 mod audit;
 mod batches;
 mod chats;
+mod checkpoint;
 mod deletion;
 mod dialect;
 mod error;
@@ -122,9 +126,14 @@ impl Store {
         settings: &StoreSettings,
     ) -> Result<Self, StoreError> {
         let (writer, reader) = dialect.connect(settings).await?;
-        let group = dialect
-            .has_one_writer()
-            .then(|| Group::new(dialect, writer.clone(), settings.acquire_timeout));
+        let group = dialect.has_one_writer().then(|| {
+            let group = Group::new(dialect, writer.clone(), settings.acquire_timeout);
+            if let Some(checkpoint) = dialect.checkpoint() {
+                let commits = group.commits();
+                tokio::spawn(checkpoint::run(checkpoint, reader.clone(), commits));
+            }
+            group
+        });
         Ok(Self {
             dialect,
             writer,

@@ -67,7 +67,7 @@ impl Store {
         all: bool,
         limit: u64,
     ) -> Result<Vec<Model>, StoreError> {
-        let mut query = Entity::find().filter(Column::Status.eq(Status::Running));
+        let mut query = Entity::find().filter(is_running());
         if !all {
             query = query.filter(
                 Column::LeaseExpiresAt
@@ -85,7 +85,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn request(&self, id: RequestId) -> Result<Option<Model>, StoreError> {
-        Ok(Entity::find_by_id(id).one(self.reader()).await?)
+        Ok(Entity::find_by_id(id).all(self.reader()).await?.pop())
     }
 
     /// A chat's requests that run or wait, the running one first, then in the order of their
@@ -124,6 +124,12 @@ pub(super) fn has_begun() -> Expr {
     )
 }
 
+/// Spelt out: where a partial index is of use or not by a value that is bound, SQLite prepares the statement
+/// anew at each run.
+fn is_running() -> Expr {
+    Expr::cust("status = 'running'")
+}
+
 fn active(chat: ChatId) -> Select<Entity> {
     Entity::find()
         .filter(Column::ChatId.eq(chat))
@@ -140,7 +146,7 @@ fn held(owner: &str) -> Select<Entity> {
         .column(Column::Id)
         .column(Column::Attempt)
         .filter(Column::LeaseOwner.eq(owner))
-        .filter(Column::Status.eq(Status::Running))
+        .filter(is_running())
 }
 
 impl Tx {
@@ -186,7 +192,7 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn request(&self, id: RequestId) -> Result<Option<Model>, StoreError> {
-        Ok(Entity::find_by_id(id).one(self.connection()).await?)
+        Ok(Entity::find_by_id(id).all(self.connection()).await?.pop())
     }
 
     /// As [`Store::active_requests`], and nobody else changes them until this transaction ends.
@@ -292,7 +298,7 @@ impl Tx {
         let updated = Entity::update_many()
             .col_expr(Column::AssistantMessageId, answer.into())
             .filter(Column::Id.is_in(requests))
-            .filter(Column::Status.eq(Status::Running))
+            .filter(is_running())
             .exec(self.connection())
             .await?;
         if updated.rows_affected == answers.len() as u64 {
@@ -425,7 +431,7 @@ impl Tx {
                 .value(Column::LeaseExpiresAt, lease.expires_at)
                 .and_where(Column::Id.is_in(padded(ids)))
                 .and_where(Column::LeaseOwner.eq(&lease.owner))
-                .and_where(Column::Status.eq(Status::Running))
+                .and_where(is_running())
                 .returning(Query::returning().columns([Column::Id, Column::Attempt]))
                 .to_owned();
             renewed.extend(fences_of(&self.connection().query_all(&update).await?)?);

@@ -23,7 +23,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn session(&self, id: SessionId) -> Result<Option<Model>, StoreError> {
-        Ok(Entity::find_by_id(id).one(self.reader()).await?)
+        Ok(Entity::find_by_id(id).all(self.reader()).await?.pop())
     }
 
     /// The user's sessions that were not ended and were used after `seen_after`, the last one first; of very many

@@ -20,8 +20,9 @@ impl Store {
     pub async fn token(&self, hash: &str) -> Result<Option<(Model, user::Model)>, StoreError> {
         let token = Entity::find()
             .filter(Column::Hash.eq(hash))
-            .one(self.reader())
-            .await?;
+            .all(self.reader())
+            .await?
+            .pop();
         let Some(token) = token else {
             return Ok(None);
         };
@@ -34,7 +35,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn token_by_id(&self, id: TokenId) -> Result<Option<Model>, StoreError> {
-        Ok(Entity::find_by_id(id).one(self.reader()).await?)
+        Ok(Entity::find_by_id(id).all(self.reader()).await?.pop())
     }
 
     /// The user's tokens: those that were not revoked come first, and of each kind the newest. Of those that

@@ -23,7 +23,7 @@ impl Store {
     /// # Errors
     /// If the database fails.
     pub async fn user(&self, id: OwnerId) -> Result<Option<Model>, StoreError> {
-        Ok(Entity::find_by_id(id).one(self.reader()).await?)
+        Ok(Entity::find_by_id(id).all(self.reader()).await?.pop())
     }
 
     /// The user whom an issuer calls this.
