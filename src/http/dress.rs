@@ -98,17 +98,10 @@ impl Dress {
         self.log(response.status(), cause.as_deref());
         let headers = response.headers_mut();
         headers.reserve(USUAL_HEADERS);
-        if is_html(headers) {
-            headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
-            headers.insert(header::REFERRER_POLICY, SAME_ORIGIN);
-            headers.insert(PERMISSIONS_POLICY, NO_PERMISSIONS);
-            headers.insert(CROSS_ORIGIN_OPENER_POLICY, SAME_ORIGIN);
-            headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-        }
+        dress(headers, &self.id, self.is_https);
         if link::is_link(self.uri.path()) {
             link::keep_to_itself(headers);
         }
-        dress(headers, &self.id, self.is_https);
         response
     }
 
@@ -177,6 +170,13 @@ impl Dress {
 
 /// The headers that every answer has, whatever it is.
 pub(super) fn dress(headers: &mut HeaderMap, id: &RequestId, is_https: bool) {
+    if is_html(headers) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+        headers.insert(header::REFERRER_POLICY, SAME_ORIGIN);
+        headers.insert(PERMISSIONS_POLICY, NO_PERMISSIONS);
+        headers.insert(CROSS_ORIGIN_OPENER_POLICY, SAME_ORIGIN);
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     headers.insert(header::VARY, VARIES);
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, SAME_ORIGIN);

@@ -10,9 +10,9 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 /// Bodies below this many bytes are sent as they are: they fit a packet anyway.
-pub(super) const SMALLEST: u64 = 1_024;
+const SMALLEST: u64 = 1_024;
 /// Bodies above this many bytes are compressed by a thread that may take its time.
-const LARGE: usize = 32 * 1024;
+pub(super) const LARGE: usize = 32 * 1024;
 /// What is sent once.
 const QUICK: Compression = Compression::new(4);
 

@@ -1,8 +1,8 @@
 //! Polls that can be answered from memory, before the router is asked: the way through it costs more than they do.
 //!
-//! Whatever is not as usual is the router's, which knows all of it: another form than JSON, a page of another site,
-//! somebody who is not known from memory, a text that has to be read, compressed or refused, a log that is to say
-//! everything. Whoever asks cannot tell who has answered (`tests/protocol/quick.rs`).
+//! Whatever is not as usual is the router's, which knows all of it: a page of another site, somebody who is not known from
+//! memory, a text that has to be read, takes long to be rendered or is refused, the end of an answer on a page, a log that
+//! is to say everything. Whoever asks cannot tell who has answered (`tests/protocol/quick.rs`).
 
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::Response;
 use entity::{ChatId, MessageId};
+use futures::FutureExt as _;
+use serde::de::DeserializeOwned;
 use tracing::Level;
 
 use super::dress::{dress, request_id};
@@ -21,10 +23,12 @@ use super::load::Load;
 use super::peer::ClientAddress;
 use super::rate::{RateSubject, Rated};
 use super::reply;
+use super::routes::message::{TokensAsked, TokensParams};
+use super::routes::messages::PollParams;
 use super::view::messages::MessagesView;
 use super::view::place::Place;
-use super::view::tokens::TokensView;
-use crate::chat::{Chats, Cursors};
+use super::view::poller::keeps_pace;
+use crate::chat::Chats;
 use crate::identity::{Caller, Via};
 use crate::limit::{Budget, Limits};
 use crate::model::position::Position;
@@ -38,12 +42,8 @@ pub(super) struct Quick {
 
 /// What is polled.
 enum Poll {
-    Tokens(MessageId, Position),
-    Messages {
-        chat: ChatId,
-        cursor: MessageId,
-        revision: Option<i64>,
-    },
+    Tokens(MessageId, Position, TokensParams),
+    Messages(ChatId, MessageId, PollParams),
 }
 
 impl Quick {
@@ -59,44 +59,55 @@ impl Quick {
         }
         let (headers, uri) = (request.headers(), request.uri());
         let poll = Poll::of(uri)?;
-        if Form::of(headers).is_html() || headers.contains_key(header::ORIGIN) {
+        if headers.contains_key(header::ORIGIN) {
             return None;
         }
         let caller = self.gate.remembered(headers, uri, client)?;
-        let mut response = self.read(&caller, &poll)?;
-        if response.body().size_hint().lower() >= encoding::SMALLEST {
+        let mut response = self.read(&caller, poll, Form::of(headers))?;
+        let takes_gzip = encoding::takes_gzip(headers);
+        if takes_gzip && response.body().size_hint().lower() > encoding::LARGE as u64 {
             return None;
         }
         self.count(&caller, client, response.headers_mut())?;
-        let id = request_id(headers);
-        dress(response.headers_mut(), &id, client.is_https);
-        Some(response)
+        dress(
+            response.headers_mut(),
+            &request_id(headers),
+            client.is_https,
+        );
+        if takes_gzip {
+            // So much is compressed right here.
+            encoding::compress(response).now_or_never()
+        } else {
+            Some(response)
+        }
     }
 
-    fn read(&self, caller: &Caller, poll: &Poll) -> Option<Response> {
-        let answered = match *poll {
-            Poll::Tokens(message, position) => {
-                let cursors = Cursors {
-                    text: position,
-                    reasoning: None,
-                };
+    fn read(&self, caller: &Caller, poll: Poll, form: Form) -> Option<Response> {
+        let answered = match poll {
+            Poll::Tokens(message, position, params) => {
+                let asked = TokensAsked::new(form, position, &params).ok()?;
                 let reader = caller.owner.into();
-                let poll = self.chats.tokens_at_hand(reader, message, cursors)?;
+                let poll = self.chats.tokens_at_hand(reader, message, asked.cursors)?;
+                if !asked.is_little(&poll) {
+                    return None;
+                }
                 let hint = self.load.poll_after_ms(poll.activity);
-                reply::json(StatusCode::OK, &TokensView::new(poll, hint))
+                asked.reply(&Place::Owners, poll, hint)
             }
-            Poll::Messages {
-                chat,
-                cursor,
-                revision,
-            } => {
+            Poll::Messages(chat, cursor, params) => {
                 let chat = self.chats.watched_at_hand(caller.owner, chat)?;
-                let poll = self.chats.quiet_at_hand(&chat, cursor, revision)?;
+                let poll = self.chats.quiet_at_hand(&chat, cursor, params.revision)?;
                 let hint = self.load.poll_after_ms(poll.activity);
-                reply::json(
-                    StatusCode::OK,
-                    &MessagesView::new(&Place::Owners, poll, hint),
-                )
+                match form {
+                    Form::Json => {
+                        let view = MessagesView::new(&Place::Owners, poll, hint);
+                        reply::json(StatusCode::OK, &view)
+                    }
+                    Form::Fragment | Form::Page if keeps_pace(params.after, hint) => {
+                        Ok(reply::no_content())
+                    }
+                    Form::Fragment | Form::Page => return None,
+                }
             }
         };
         answered.ok()
@@ -127,24 +138,23 @@ impl Poll {
         if let Some(path) = path.strip_prefix("message/") {
             let (message, path) = path.split_at_checked(UUID_CHARS)?;
             let position = path.strip_prefix("/tokens/")?;
-            if uri.query().is_some() {
-                return None;
-            }
             let message = MessageId(parse_uuid("uuid", message).ok()?);
-            return Some(Self::Tokens(message, position.parse().ok()?));
+            return Some(Self::Tokens(message, position.parse().ok()?, query(uri)?));
         }
         let (chat, path) = path.split_at_checked(UUID_CHARS)?;
         let cursor = path.strip_prefix("/messages/")?;
-        let revision = match uri.query() {
-            None => None,
-            Some(query) => Some(query.strip_prefix("revision=")?.parse().ok()?),
-        };
-        Some(Self::Messages {
-            chat: ChatId(parse_uuid("uuid", chat).ok()?),
-            cursor: MessageId(parse_uuid("last_uuid", cursor).ok()?),
-            revision,
-        })
+        let chat = ChatId(parse_uuid("uuid", chat).ok()?);
+        let cursor = MessageId(parse_uuid("last_uuid", cursor).ok()?);
+        Some(Self::Messages(chat, cursor, query(uri)?))
     }
+}
+
+fn query<T: DeserializeOwned + Default>(uri: &Uri) -> Option<T> {
+    let query = uri.query();
+    query.map_or_else(
+        || Some(T::default()),
+        |query| serde_urlencoded::from_str(query).ok(),
+    )
 }
 
 #[cfg(test)]
@@ -167,7 +177,11 @@ mod tests {
                 false,
             ),
             (format!("/chat/message/{one}/tokens/0/"), false),
-            (format!("/chat/message/{one}/tokens/0?reasoning=0"), false),
+            (
+                format!("/chat/message/{one}/tokens/0?reasoning=0&open=3&after=300&x=1"),
+                true,
+            ),
+            (format!("/chat/message/{one}/tokens/0?open=x"), false),
             (format!("/chat/message/{}/tokens/0", one.0.simple()), false),
             (format!("/chat/message/x{one}/tokens/0"), false),
             (format!("/chat/{one}/messages/"), false),
@@ -175,8 +189,9 @@ mod tests {
             (format!("/chat/{one}/messages/{two}?revision="), false),
             (
                 format!("/chat/{one}/messages/{two}?revision=7&after=300"),
-                false,
+                true,
             ),
+            (format!("/chat/{one}/messages/{two}?x=1"), false),
             (format!("/chat/{one}/export"), false),
             (format!("/shared/{one}/messages/{two}"), false),
         ] {

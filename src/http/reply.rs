@@ -27,9 +27,6 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 /// Headers of an answer, those included that are added on its way out.
 const HEADERS: usize = 12;
 
-/// Text that is rendered in some ten microseconds, whatever is in it.
-const LITTLE_TEXT_BYTES: usize = 512;
-
 /// A value as JSON.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(value).map_err(|error| Problem::internal(&error))?;
@@ -53,20 +50,6 @@ where
     T: Template + Send + 'static,
 {
     html_of(status, move || template.render()).await
-}
-
-/// HTML of so many bytes of Markdown: much of it is made on another thread, and little right here, where it takes less
-/// time than to hand it over.
-pub async fn html_of_text(
-    status: StatusCode,
-    bytes: usize,
-    render: impl FnOnce() -> Result<String, askama::Error> + Send + 'static,
-) -> Result<Response, Problem> {
-    if bytes <= LITTLE_TEXT_BYTES {
-        html_text(status, render())
-    } else {
-        html_of(status, render).await
-    }
 }
 
 /// HTML that takes some work to make, which is done on another thread.

@@ -6,8 +6,9 @@
 //! begins anew only when all of it has been moved while nobody writes, so that under a load without pauses
 //! the writer still has to do so itself, at a much larger length; there is little left to move then.
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 use std::time::Duration;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbErr, Statement};
 use tokio::sync::watch;
 
 use super::dialect::Checkpoint;

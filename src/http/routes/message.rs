@@ -55,6 +55,9 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .routes(openapi::at("/chat/message/{uuid}/tokens", routes!(tokens)))
 }
 
+/// Text that is rendered in some ten microseconds, whatever is in it.
+const LITTLE_TEXT_BYTES: usize = 512;
+
 /// A POST that says all in its path.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,9 +72,9 @@ pub(super) struct AgainBody {
 }
 
 /// Others are passed over: a proxy may need an address that is never the same.
-#[derive(Deserialize, IntoParams)]
+#[derive(Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct TokensParams {
+pub(in crate::http) struct TokensParams {
     /// Where the client has read what the model thinks to; without it, it does not want to.
     #[param(value_type = Option<Position>)]
     pub(super) reasoning: Option<String>,
@@ -313,41 +316,80 @@ pub(super) async fn tokens_reply(
     (id, position): (MessageId, Position),
     params: TokensParams,
 ) -> Result<Response, Problem> {
-    let reasoning = params.reasoning.map(|text| parse_position(&text));
-    // A page is shown the last block anew, as long as it may change.
-    let read = PageRead {
-        position,
-        open_bytes: params.open,
-    };
-    let cursors = Cursors {
-        text: match form {
-            Form::Json => position,
-            Form::Fragment | Form::Page => read.from(),
-        },
-        reasoning: reasoning.transpose()?,
-    };
-    let poll = app.chats.poll_tokens(reader, id, cursors).await?;
+    let asked = TokensAsked::new(form, position, &params)?;
+    let poll = app.chats.poll_tokens(reader, id, asked.cursors).await?;
     let hint = app.load.poll_after_ms(poll.activity);
-    if form == Form::Json {
-        return reply::json(StatusCode::OK, &TokensView::new(poll, hint));
+    if asked.is_little(&poll) {
+        return asked.reply(&place, poll, hint);
     }
     if poll.status != Status::Pending {
         let message = Box::pin(app.chats.message(reader, id)).await?;
-        return Box::pin(end_reply(place, poll, message, (read, hint))).await;
+        return Box::pin(end_reply(place, poll, message, (asked.read, hint))).await;
     }
-    let reasoning = poll.reasoning.as_ref().zip(cursors.reasoning);
-    let is_unchanged = read.has_all_of(&poll.delta)
-        && reasoning.is_none_or(|(delta, position)| delta.append && delta.position == position);
-    if is_unchanged && keeps_pace(params.after, hint) {
-        return Ok(reply::no_content());
+    let rendering = move || TokensFragment::new(&place, poll, asked.read, hint).render();
+    Box::pin(reply::html_of(StatusCode::OK, rendering)).await
+}
+
+/// What a token poll asks for.
+pub(in crate::http) struct TokensAsked {
+    form: Form,
+    pub cursors: Cursors,
+    read: PageRead,
+    /// Of a page: milliseconds between its polls.
+    after: Option<u64>,
+}
+
+impl TokensAsked {
+    pub fn new(form: Form, position: Position, params: &TokensParams) -> Result<Self, Problem> {
+        let reasoning = params.reasoning.as_deref().map(parse_position);
+        // A page is shown the last block anew, as long as it may change.
+        let read = PageRead {
+            position,
+            open_bytes: params.open,
+        };
+        let cursors = Cursors {
+            text: match form {
+                Form::Json => position,
+                Form::Fragment | Form::Page => read.from(),
+            },
+            reasoning: reasoning.transpose()?,
+        };
+        Ok(Self {
+            form,
+            cursors,
+            read,
+            after: params.after,
+        })
     }
-    let thoughts = poll
-        .reasoning
-        .as_ref()
-        .map_or(0, |delta| delta.tokens.len());
-    let bytes = poll.delta.tokens.len() + thoughts;
-    let rendering = move || TokensFragment::new(&place, poll, read, hint).render();
-    Box::pin(reply::html_of_text(StatusCode::OK, bytes, rendering)).await
+
+    /// Whether the answer is made in less time than it takes to hand that over to another thread.
+    pub fn is_little(&self, poll: &TokensPoll) -> bool {
+        let is_short = || {
+            let thoughts = poll.reasoning.as_ref();
+            let thoughts = thoughts.map_or(0, |delta| delta.tokens.len());
+            poll.delta.tokens.len() + thoughts <= LITTLE_TEXT_BYTES
+        };
+        let is_written = poll.status == Status::Pending;
+        self.form == Form::Json || (is_written && (self.has_all_of(poll) || is_short()))
+    }
+
+    /// The answer of a poll that [`Self::is_little`].
+    pub fn reply(&self, place: &Place, poll: TokensPoll, hint: u64) -> Result<Response, Problem> {
+        if self.form == Form::Json {
+            return reply::json(StatusCode::OK, &TokensView::new(poll, hint));
+        }
+        if self.has_all_of(&poll) && keeps_pace(self.after, hint) {
+            return Ok(reply::no_content());
+        }
+        let fragment = TokensFragment::new(place, poll, self.read, hint);
+        reply::html_now(StatusCode::OK, &fragment)
+    }
+
+    fn has_all_of(&self, poll: &TokensPoll) -> bool {
+        let reasoning = poll.reasoning.as_ref().zip(self.cursors.reasoning);
+        self.read.has_all_of(&poll.delta)
+            && reasoning.is_none_or(|(delta, position)| delta.append && delta.position == position)
+    }
 }
 
 /// The end of an answer for a page that has read it so far: what is missing, or all of it.

@@ -27,13 +27,13 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .routes(openapi::at("/chat/{uuid}/messages", routes!(poll)))
 }
 
-#[derive(Deserialize, IntoParams)]
+#[derive(Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct PollParams {
-    revision: Option<i64>,
+pub(in crate::http) struct PollParams {
+    pub revision: Option<i64>,
     /// Of a page: milliseconds between its polls.
-    after: Option<u64>,
+    pub after: Option<u64>,
 }
 
 /// The messages after a cursor, oldest first.
