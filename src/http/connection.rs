@@ -210,13 +210,12 @@ fn counted(
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
         let asked = Asked::new(&pulse);
         let client = front.client(peer, request.headers());
-        let answer = match quick.answer(&request, client) {
-            Some(answer) => Either::Left(std::future::ready(Ok(answer))),
-            None => {
-                let visitor = Visitor::new(client, request.headers());
-                request.extensions_mut().insert(visitor);
-                Either::Right(router.call(request))
-            }
+        let answer = if let Some(answer) = quick.answer(&request, client) {
+            Either::Left(std::future::ready(Ok(answer)))
+        } else {
+            let visitor = Visitor::new(client, request.headers());
+            request.extensions_mut().insert(visitor);
+            Either::Right(router.call(request))
         };
         async move {
             let _asked = asked;

@@ -106,12 +106,11 @@ fn is_plain(html: &str) -> bool {
         let Some((tag, _)) = piece.split_once('>') else {
             return false;
         };
-        let fits = match tag.strip_prefix('/') {
-            Some(name) => open.pop() == Some(name),
-            None => {
-                open.push(tag);
-                PLAIN.contains(&tag)
-            }
+        let fits = if let Some(name) = tag.strip_prefix('/') {
+            open.pop() == Some(name)
+        } else {
+            open.push(tag);
+            PLAIN.contains(&tag)
         };
         if !fits {
             return false;
