@@ -28,6 +28,8 @@ const TOLERANCE: f64 = 0.10;
 const WARM_UP: u32 = 50;
 const FEW: u32 = 100;
 const MANY: u32 = 600;
+/// What the server does by itself now and then is counted too, so the least of some counts is taken.
+const TRIES: u32 = 5;
 /// So many bytes before the end of the text are asked for.
 const NEW_BYTES: u64 = 12;
 
@@ -107,8 +109,8 @@ async fn count(bench: &Bench) -> Result<Counts> {
     for (name, path) in polls {
         let request = http::get(&path);
         ask(&mut client, &request, WARM_UP).await?;
-        let few = counter.count(&mut client, &request, FEW).await?;
-        let many = counter.count(&mut client, &request, MANY).await?;
+        let few = counter.least(&mut client, &request, FEW).await?;
+        let many = counter.least(&mut client, &request, MANY).await?;
         let each = many.saturating_sub(few) / u64::from(MANY - FEW);
         counts.insert(name.to_owned(), each);
     }
@@ -135,6 +137,15 @@ struct Counter {
 }
 
 impl Counter {
+    /// Instructions of so many polls, with as little else beside them as the server does.
+    async fn least(&self, client: &mut Client, request: &[u8], times: u32) -> Result<u64> {
+        let mut least = u64::MAX;
+        for _ in 0..TRIES {
+            least = least.min(self.count(client, request, times).await?);
+        }
+        Ok(least)
+    }
+
     /// Instructions of so many polls.
     async fn count(&self, client: &mut Client, request: &[u8], times: u32) -> Result<u64> {
         self.control(&["-z"]).await?;
