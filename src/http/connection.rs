@@ -1,7 +1,7 @@
 //! One connection from its beginning to its end, and the limits on its client's patience with us: whoever sends the
 //! headers of a request too slowly, asks for nothing, or does not read what was answered is let go of.
 //!
-//! Hyper limits the headers of HTTP/1 alone, once it knows that they are that; and does not limit who reads slowly.
+//! Hyper could limit the headers of HTTP/1 alone, with a timer for each request, and not who reads slowly.
 
 use std::fmt::Display;
 use std::io;

@@ -256,7 +256,38 @@ impl Identified {
     }
 }
 
+/// By what somebody comes in: the first of these that they bring along and that is open.
+enum Way<'a> {
+    Bearer(&'a str),
+    /// A page of a listed site that has brought none.
+    OtherSite,
+    Vouched(Vouched),
+    Session(SessionMark),
+    /// They bring nothing.
+    Bare,
+}
+
 impl Gate {
+    fn way<'a>(&self, headers: &'a HeaderMap, client: ClientAddress) -> Way<'a> {
+        let modes = self.identity.modes();
+        if (modes.token || modes.jwt)
+            && let Some(bearer) = bearer(headers)
+        {
+            return Way::Bearer(bearer);
+        }
+        if self.is_listed_site(headers) {
+            return Way::OtherSite;
+        }
+        if modes.proxy
+            && client.is_by_proxy
+            && let Some(vouched) = self.gateway.vouched(headers)
+        {
+            return Way::Vouched(vouched);
+        }
+        let mark = signed_mark(&self.key, headers, client.is_https);
+        mark.map_or(Way::Bare, Way::Session)
+    }
+
     async fn find(
         &self,
         headers: &HeaderMap,
@@ -264,35 +295,27 @@ impl Gate {
         client: ClientAddress,
     ) -> Result<Found, Problem> {
         let modes = self.identity.modes();
-        if (modes.token || modes.jwt)
-            && let Some(bearer) = bearer(headers)
-        {
-            return Ok(Found::known(self.identity.bearer(bearer).await?));
-        }
-        if self.is_listed_site(headers) {
-            return Err(Problem::new(
-                Kind::SignInNeeded,
-                "pages of other sites come with a token",
-            ));
-        }
-        if modes.proxy
-            && client.is_by_proxy
-            && let Some(vouched) = self.gateway.vouched(headers)
-        {
-            return Ok(Found::known(self.identity.vouched(vouched).await?));
-        }
-        if let Some(mark) = signed_mark(&self.key, headers, client.is_https) {
-            match self.identity.visit(mark).await {
+        match self.way(headers, client) {
+            Way::Bearer(bearer) => return Ok(Found::known(self.identity.bearer(bearer).await?)),
+            Way::OtherSite => {
+                return Err(Problem::new(
+                    Kind::SignInNeeded,
+                    "pages of other sites come with a token",
+                ));
+            }
+            Way::Vouched(vouched) => {
+                return Ok(Found::known(self.identity.vouched(vouched).await?));
+            }
+            Way::Session(mark) => match self.identity.visit(mark).await {
                 Ok(visit) => return Ok(Found::visit(mark, visit, false)),
                 // Another way in may be open.
                 Err(IdentityError::Refused(_)) if modes.local || modes.anonymous => {}
                 Err(error) => return Err(error.into()),
-            }
+            },
+            Way::Bare => {}
         }
         if modes.local {
-            self.check_way(headers)?;
-            self.check_host(headers, uri)?;
-            return Ok(Found::known(Arc::new(Caller::local())));
+            return Ok(Found::known(self.local(headers, uri)?));
         }
         if modes.anonymous {
             let (mark, visit) = self.identity.new_anonymous();
@@ -308,24 +331,19 @@ impl Gate {
         uri: &Uri,
         client: ClientAddress,
     ) -> Option<Arc<Caller>> {
-        let modes = self.identity.modes();
-        if (modes.token || modes.jwt)
-            && let Some(bearer) = bearer(headers)
-        {
-            return self.identity.bearer_at_hand(bearer);
+        match self.way(headers, client) {
+            Way::Bearer(bearer) => self.identity.bearer_at_hand(bearer),
+            Way::Session(mark) => self.identity.visitor_at_hand(mark),
+            Way::Bare if self.identity.modes().local => self.local(headers, uri).ok(),
+            Way::Bare | Way::OtherSite | Way::Vouched(_) => None,
         }
-        if self.is_listed_site(headers) || (modes.proxy && client.is_by_proxy) {
-            return None;
-        }
-        if let Some(mark) = signed_mark(&self.key, headers, client.is_https) {
-            return self.identity.visitor_at_hand(mark);
-        }
-        if !modes.local {
-            return None;
-        }
-        self.check_way(headers).ok()?;
-        self.check_host(headers, uri).ok()?;
-        Some(Arc::new(Caller::local()))
+    }
+
+    /// The local user, for who asks on this machine.
+    fn local(&self, headers: &HeaderMap, uri: &Uri) -> Result<Arc<Caller>, Problem> {
+        self.check_way(headers)?;
+        self.check_host(headers, uri)?;
+        Ok(Arc::new(Caller::local()))
     }
 
     /// Whether a page of a site that the operator lists asks: browsers add cookies and a gateway's headers to what

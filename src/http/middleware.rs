@@ -177,13 +177,7 @@ impl Around for Inside {
             Some(budget) => {
                 let who = (request.headers(), request.uri());
                 let subject = identified.subject(&self.chats, who, budget).await;
-                Rated::new(
-                    &self.rates,
-                    subject,
-                    Some(client),
-                    budget,
-                    cost::is_shared(route),
-                )
+                Rated::new(&self.rates, subject, client, budget, cost::is_shared(route))
             }
             None => None,
         };

@@ -121,8 +121,7 @@ impl Quick {
             is_anonymous: caller.via == Via::Anonymous,
             ..RateSubject::NOBODY
         };
-        let Some(rated) = Rated::new(&self.rates, subject, Some(client), Budget::Polls, false)
-        else {
+        let Some(rated) = Rated::new(&self.rates, subject, client, Budget::Polls, false) else {
             return Some(());
         };
         rated.come_in_at_hand()?;

@@ -47,7 +47,7 @@ impl RateSubject {
 pub(super) struct Rated {
     limits: Arc<Limits>,
     subject: RateSubject,
-    address: Option<ClientAddress>,
+    address: ClientAddress,
     budget: Budget,
     /// Whether its route is open to whoever has a link.
     is_shared: bool,
@@ -83,7 +83,7 @@ impl Rated {
     pub fn new(
         limits: &Arc<Limits>,
         subject: RateSubject,
-        address: Option<ClientAddress>,
+        address: ClientAddress,
         budget: Budget,
         is_shared: bool,
     ) -> Option<Self> {
@@ -152,7 +152,7 @@ impl Rated {
 
     /// Whoever has the machine to himself is not counted, but for what costs money.
     fn subjects(&self, budget: Budget) -> [Option<Subject>; 2] {
-        let address = self.address.map(|client| Subject::address(client.ip));
+        let address = Some(Subject::address(self.address.ip));
         match self.subject.user {
             _ if budget == Budget::Unknown => [address, None],
             None => [address, None],
@@ -272,10 +272,7 @@ mod tests {
     async fn limit(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
         let subject = request.extensions().get::<RateSubject>().unwrap().clone();
         let route = cost::route_of(request.extensions());
-        let client = request
-            .extensions()
-            .get::<Visitor>()
-            .map(|visitor| visitor.client);
+        let client = request.extensions().get::<Visitor>().unwrap().client;
         let rated = cost::budget(request.method(), route).and_then(|budget| {
             Rated::new(&limits, subject, client, budget, cost::is_shared(route))
         });

@@ -21,6 +21,7 @@ use super::dialect::Dialect;
 
 /// Transactions that are committed together at most, and how long the first of them waits for more.
 const MAX_MEMBERS: usize = 64;
+/// The tests' machine may be busy, and is not to close it in the middle.
 const OPEN_FOR: Duration = Duration::from_millis(if cfg!(test) { 5_000 } else { 10 });
 
 /// The queue for a database's only writer.
