@@ -97,6 +97,9 @@ impl Bench {
                 .to_owned(),
             self.pinning.story(),
             format!("the server has its defaults, but for {}", raised.join(", ")),
+            "what depends on the machine's speed is also told as it would be on the machine of the targets, by what the \
+             bare server takes for a request just before"
+                .to_owned(),
         ]
     }
 }

@@ -90,24 +90,32 @@ async fn count(bench: &Bench) -> Result<Counts> {
     let live = only(talks::make(address, &[standing], Until::Said).await?)?;
     let finished = only(talks::make(address, &[Order::of(100)], Until::Completed).await?)?;
     let mut client = Client::connect(address).await?;
+    let from = live.position - NEW_BYTES;
+    let open = "open=200&reasoning=0&after=300";
     let polls = [
         (
             "tokens of a live answer",
-            live.tokens_path(live.position - NEW_BYTES),
+            http::get(&live.tokens_path(from)),
+        ),
+        (
+            "tokens of a live answer, on a page",
+            http::get_fragment(&format!("{}?{open}", live.tokens_path(from))),
         ),
         (
             "tokens of a finished answer",
-            finished.tokens_path(finished.position),
+            http::get(&finished.tokens_path(finished.position)),
         ),
-        ("messages, nothing new", finished.messages_path()),
+        (
+            "messages, nothing new",
+            http::get(&finished.messages_path()),
+        ),
     ];
     let mut counts = Counts::new();
     let counter = Counter {
         pid: rig.server()?.pid,
         directory: rig.directory().to_owned(),
     };
-    for (name, path) in polls {
-        let request = http::get(&path);
+    for (name, request) in polls {
         ask(&mut client, &request, WARM_UP).await?;
         let few = counter.least(&mut client, &request, FEW).await?;
         let many = counter.least(&mut client, &request, MANY).await?;

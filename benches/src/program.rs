@@ -21,6 +21,7 @@ mod sqlite;
 mod stats;
 mod talks;
 mod upstream;
+mod yardstick;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -143,14 +144,15 @@ fn measure(cli: Cli) -> Result<bool> {
 async fn run(bench: &Bench, cases: &[Case], mut report: Report) -> Result<bool> {
     for case in cases {
         let begun = std::time::Instant::now();
+        let slowness = yardstick::slowness(bench).await?;
         let rows = match timeout(CASE, case.run(bench)).await {
             Ok(Ok(rows)) => rows,
             Ok(Err(error)) => vec![Row::failed(&error)],
             Err(_) => vec![Row::failed(&anyhow::anyhow!("it took too long"))],
         };
-        report.add(&case.name(), rows)?;
+        report.add(&case.name(), slowness, rows)?;
         note(&format!(
-            "{}: {:.0} s",
+            "{}: {:.0} s; the machine took {slowness:.1} times as long as the targets' before",
             case.name(),
             begun.elapsed().as_secs_f64()
         ));

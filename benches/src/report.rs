@@ -45,6 +45,9 @@ pub struct Row {
     errors: u64,
     failed: Option<String>,
     raw: Value,
+    depends_on_speed: bool,
+    /// What the value would be on the machine of the targets.
+    there: Option<f64>,
 }
 
 impl Row {
@@ -102,6 +105,24 @@ impl Row {
         }
     }
 
+    /// It is a matter of the machine's speed too: a time, or so many in one.
+    pub fn depends_on_speed(self) -> Self {
+        Self {
+            depends_on_speed: true,
+            ..self
+        }
+    }
+
+    /// Measured on a machine that takes so many times as long as the one of the targets.
+    fn on(self, slowness: f64) -> Self {
+        let value = self.value.filter(|_| self.depends_on_speed);
+        let there = value.zip(self.want).map(|(value, want)| match want {
+            Want::AtLeast(_) => value * slowness,
+            Want::AtMost(_) => value / slowness,
+        });
+        Self { there, ..self }
+    }
+
     /// Answers that were none.
     pub fn errors(self, errors: u64) -> Self {
         Self { errors, ..self }
@@ -140,10 +161,13 @@ impl Row {
         if let Some(error) = &self.failed {
             let _ = write!(measured, "{}", error.replace('\n', " / "));
         }
-        let met = match self.is_met() {
-            Some(true) => "yes",
-            Some(false) => "**no**",
-            None => "",
+        let met = match (self.is_met(), self.there) {
+            (Some(true), _) => "yes".to_owned(),
+            (Some(false), Some(there)) => {
+                format!("**no**; {there:.places$} on the targets' machine")
+            }
+            (Some(false), None) => "**no**".to_owned(),
+            (None, _) => String::new(),
         };
         let cells = [
             self.case.as_str(),
@@ -152,7 +176,7 @@ impl Row {
             &value,
             &self.spread,
             &measured,
-            met,
+            &met,
         ];
         cells.map(|cell| cell.replace('|', "\\|")).join(" | ")
     }
@@ -184,12 +208,13 @@ impl Report {
         report
     }
 
-    /// Prints the rows of a case that has ended, and writes all that there are.
-    pub fn add(&mut self, case: &str, rows: Vec<Row>) -> Result<()> {
+    /// Prints the rows of a case that has ended, and writes all that there are. `slowness`: that of the machine just
+    /// before it.
+    pub fn add(&mut self, case: &str, slowness: f64, rows: Vec<Row>) -> Result<()> {
         for row in rows {
             let row = Row {
                 case: case.to_owned(),
-                ..row
+                ..row.on(slowness)
             };
             print(&format!("| {} |", row.line()));
             self.rows.push(row);
@@ -277,6 +302,23 @@ mod tests {
             " | a poll | ≥ 0.8 of bare | 0.79 | 0.78–0.80 |  | **no**"
         );
         assert_eq!(row.value(0.8).is_met(), Some(true));
+    }
+
+    #[test]
+    fn what_depends_on_the_machine_s_speed_is_told_for_the_targets_machine_too() {
+        let row = Row::new("a send").wants(Want::AtMost(5.0), "ms", 1);
+        let slow = row.clone().depends_on_speed().value(12.0).on(2.5);
+        assert!(
+            slow.line()
+                .ends_with("| **no**; 4.8 on the targets' machine"),
+            "{}",
+            slow.line()
+        );
+        assert_eq!(slow.is_met(), Some(false), "not here");
+        assert!(row.value(12.0).on(2.5).line().ends_with("| **no**"));
+        let many = Row::new("sends").wants(Want::AtLeast(1_000.0), "a second", 0);
+        let many = many.depends_on_speed().value(400.0).on(2.0);
+        assert!(many.line().contains("; 800 on"), "{}", many.line());
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub use inspect::{InspectError, InspectedChat};
 pub use list::{ChatList, ListError, ListedChat, PageCursor};
 pub use models::{ModelError, ModelOffer};
 pub use once::{Once, OnceError};
-pub use poll_messages::{MESSAGES_PER_PAGE, MessagesError, MessagesPoll};
+pub use poll_messages::{MESSAGES_PER_PAGE, MessagesError, MessagesPoll, Quiet};
 pub use poll_tokens::{Cursors, TokensError, TokensPoll};
 pub use react::{NewReaction, ReactError};
 pub use read::{MessageError, MessageRead};

@@ -34,6 +34,14 @@ pub struct MessagesPoll {
     pub activity: Activity,
 }
 
+/// A poll that found nothing, for the client has all that there is.
+#[derive(Clone, Copy, Debug)]
+pub struct Quiet {
+    pub cursor: MessageId,
+    pub revision: i64,
+    pub activity: Activity,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum MessagesError {
     /// The cursor is the UUID of no message of this chat.
@@ -59,9 +67,9 @@ impl Chats {
             None => None,
         };
         if let Some(head) = &head
-            && is_quiet(head, cursor, revision)
+            && let Some(quiet) = Quiet::of(head, cursor, revision)
         {
-            return Ok(MessagesPoll::quiet(head));
+            return Ok(MessagesPoll::quiet(quiet, head.chat.clone()));
         }
         let chat = head.as_ref().map_or(chat.row(), |head| &head.chat);
         // Boxed, for most polls end before it.
@@ -74,9 +82,8 @@ impl Chats {
         chat: &WatchedChat,
         cursor: MessageId,
         revision: Option<i64>,
-    ) -> Option<MessagesPoll> {
-        let head = chat.head()?;
-        is_quiet(head, Some(cursor), revision).then(|| MessagesPoll::quiet(head))
+    ) -> Option<Quiet> {
+        Quiet::of(chat.head()?, Some(cursor), revision)
     }
 
     async fn read_messages(
@@ -163,27 +170,33 @@ impl Chats {
     }
 }
 
-/// Whether the client has all that there is of the chat.
-fn is_quiet(head: &Head, cursor: Option<MessageId>, revision: Option<i64>) -> bool {
-    cursor.is_some()
-        && cursor == head.last
-        && revision.is_none_or(|seen| seen == head.chat.revision)
+impl Quiet {
+    /// None: the client may not have all that there is of the chat.
+    fn of(head: &Head, cursor: Option<MessageId>, revision: Option<i64>) -> Option<Self> {
+        let chat = &head.chat;
+        let cursor = cursor.filter(|_| cursor == head.last)?;
+        let has_all = revision.is_none_or(|seen| seen == chat.revision);
+        has_all.then_some(Self {
+            cursor,
+            revision: chat.revision,
+            activity: match chat.status {
+                ChatStatus::WaitingForChatbot => Activity::Flowing,
+                ChatStatus::WaitingForUser => Activity::Idle,
+            },
+        })
+    }
 }
 
 impl MessagesPoll {
-    fn quiet(head: &Head) -> Self {
-        let activity = match head.chat.status {
-            ChatStatus::WaitingForChatbot => Activity::Flowing,
-            ChatStatus::WaitingForUser => Activity::Idle,
-        };
+    fn quiet(quiet: Quiet, chat: Chat) -> Self {
         Self {
-            chat: head.chat.clone(),
+            chat,
             changed: Vec::new(),
             new: Vec::new(),
-            cursor: head.last,
-            revision: head.chat.revision,
+            cursor: Some(quiet.cursor),
+            revision: quiet.revision,
             has_more: false,
-            activity,
+            activity: quiet.activity,
         }
     }
 }

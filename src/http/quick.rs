@@ -96,13 +96,10 @@ impl Quick {
             }
             Poll::Messages(chat, cursor, params) => {
                 let chat = self.chats.watched_at_hand(caller.owner, chat)?;
-                let poll = self.chats.quiet_at_hand(&chat, cursor, params.revision)?;
-                let hint = self.load.poll_after_ms(poll.activity);
+                let quiet = self.chats.quiet_at_hand(&chat, cursor, params.revision)?;
+                let hint = self.load.poll_after_ms(quiet.activity);
                 match form {
-                    Form::Json => {
-                        let view = MessagesView::new(&Place::Owners, poll, hint);
-                        reply::json(StatusCode::OK, &view)
-                    }
+                    Form::Json => reply::json(StatusCode::OK, &MessagesView::quiet(quiet, hint)),
                     Form::Fragment | Form::Page if keeps_pace(params.after, hint) => {
                         Ok(reply::no_content())
                     }

@@ -15,7 +15,8 @@ use entity::RequestId;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::live::{Ledgers, Live, Stop};
+use super::live::{Ledgers, Live};
+use super::stops::Stop;
 use crate::fault;
 use crate::model::clock::Clock;
 use crate::store::{Chunk, Fence, Lease, Store, StoreError};

@@ -7,9 +7,9 @@ use entity::llm_attempt::CacheLookup;
 use entity::token_ledger::Channel;
 use entity::{ChatId, MessageId, Origin, OwnerId, RequestId, Timestamp};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::backlog::Backlog;
+use super::stops::{Stop, Stops};
 use super::track::Track;
 use crate::model::delta::{Delta, Knowledge, delta, opening};
 use crate::model::position::{Edition, Position};
@@ -28,18 +28,6 @@ pub struct LiveIds {
     pub chat: ChatId,
     pub owner: OwnerId,
     pub edition: Edition,
-}
-
-/// Why an answer is to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// Its row has been ended or taken over by somebody else: drop everything and write nothing.
-    Ended,
-    /// This node goes away: stop where it is, for the last flush writes what is there.
-    Abandon,
-    /// The database has been away for so long that another node may be running the request: ask
-    /// the model no more, and let the database decide whose it is when it is back.
-    LeaseLost,
 }
 
 /// The answer has reached the limit on its length.
@@ -76,9 +64,7 @@ pub struct Live {
     text: Mutex<Text>,
     backlog: Arc<Backlog>,
     leased_until: Mutex<Instant>,
-    ended: CancellationToken,
-    abandon: CancellationToken,
-    lease_lost: CancellationToken,
+    stops: Stops,
 }
 
 #[derive(Default)]
@@ -277,30 +263,19 @@ impl Live {
 
     /// Tells the task that writes this answer to stop.
     pub fn stop(&self, why: Stop) {
-        match why {
-            Stop::Ended => self.ended.cancel(),
-            Stop::Abandon => self.abandon.cancel(),
-            Stop::LeaseLost => self.lease_lost.cancel(),
-        }
+        self.stops.add(why);
     }
 
     /// Returns when the answer is to stop, for the weightiest reason there is.
     pub async fn stopped(&self) -> Stop {
-        tokio::select! {
-            biased;
-            () = self.ended.cancelled() => Stop::Ended,
-            () = self.abandon.cancelled() => Stop::Abandon,
-            () = self.lease_lost.cancelled() => Stop::LeaseLost,
-        }
+        self.stops
+            .first_of(&[Stop::Ended, Stop::Abandon, Stop::LeaseLost])
+            .await
     }
 
     /// Returns when it makes no sense to go on storing the end of this answer.
     pub async fn dropped(&self) -> Stop {
-        tokio::select! {
-            biased;
-            () = self.ended.cancelled() => Stop::Ended,
-            () = self.abandon.cancelled() => Stop::Abandon,
-        }
+        self.stops.first_of(&[Stop::Ended, Stop::Abandon]).await
     }
 
     /// Notes how long the lease holds that was taken or renewed.
@@ -437,9 +412,7 @@ impl Ledgers {
             text: Mutex::default(),
             backlog: Arc::clone(&self.backlog),
             leased_until: Mutex::new(leased_until),
-            ended: CancellationToken::new(),
-            abandon: CancellationToken::new(),
-            lease_lost: CancellationToken::new(),
+            stops: Stops::default(),
         });
         let before = self.write().insert(Arc::clone(&live));
         if let Some(before) = before {

@@ -8,9 +8,11 @@ mod follower;
 mod heads;
 mod live;
 mod remembered;
+mod stops;
 mod track;
 
 pub use flusher::{FlushSettings, Flusher, Leases};
 pub use follower::{Followed, Follower};
 pub use heads::Heads;
-pub use live::{LedgerFull, LedgerLimits, Ledgers, Live, LiveIds, Sealed, Stop};
+pub use live::{LedgerFull, LedgerLimits, Ledgers, Live, LiveIds, Sealed};
+pub use stops::Stop;

@@ -1,9 +1,10 @@
 //! Rows and ids for statements of which there are few: a driver remembers a statement by its text, and one
 //! for each number of rows would be prepared anew each time.
 
-use std::fmt::Write as _;
+use sea_orm::{ConnectionTrait as _, Statement, Value};
 
-use sea_orm::{DbBackend, Statement, Value};
+use super::Tx;
+use super::dialect::Dialect;
 
 /// Rows in one statement, at most.
 const MOST_ROWS: usize = 256;
@@ -30,43 +31,51 @@ pub(super) fn padded<T: Copy>(ids: &[T]) -> impl Iterator<Item = T> {
 
 /// Rows that are bound to a statement as `(VALUES …)`, whose columns both databases call `column1`,
 /// `column2` and so on.
-#[derive(Default)]
 pub(super) struct Rows {
-    text: String,
+    width: usize,
     values: Vec<Value>,
 }
 
 impl Rows {
     /// The rows, the last of them repeated as ids are.
     pub fn of<T: Copy, const WIDTH: usize>(items: &[T], row: impl Fn(T) -> [Value; WIDTH]) -> Self {
-        let mut rows = Self::default();
-        for item in padded(items) {
-            let open = if rows.text.is_empty() { "(" } else { ", (" };
-            rows.text.push_str(open);
-            for (place, value) in row(item).into_iter().enumerate() {
-                rows.values.push(value);
-                let comma = if place == 0 { "" } else { ", " };
-                // Writing to a String cannot fail.
-                let _ = write!(rows.text, "{comma}${}", rows.values.len());
-            }
-            rows.text.push(')');
+        Self {
+            width: WIDTH,
+            values: padded(items).flat_map(row).collect(),
         }
-        rows
     }
 
     /// `INSERT` of these rows.
-    pub fn insert(self, backend: DbBackend, table: &str, columns: &str) -> Statement {
-        let sql = format!("INSERT INTO {table} ({columns}) VALUES {}", self.text);
-        Statement::from_sql_and_values(backend, sql, self.values)
+    pub fn insert(self, tx: &Tx, table: &str, columns: &str) -> Statement {
+        let rows = self.placeholders(tx.dialect);
+        let sql = format!("INSERT INTO {table} ({columns}) VALUES {rows}");
+        self.bound(tx, sql)
     }
 
     /// `UPDATE … FROM` these rows, which the statement calls `v`.
-    pub fn update(self, backend: DbBackend, table: &str, set: &str, rest: &str) -> Statement {
-        let sql = format!(
-            "UPDATE {table} SET {set} FROM (VALUES {}) AS v WHERE {rest}",
-            self.text
-        );
-        Statement::from_sql_and_values(backend, sql, self.values)
+    pub fn update(self, tx: &Tx, table: &str, set: &str, rest: &str) -> Statement {
+        let rows = self.placeholders(tx.dialect);
+        let sql = format!("UPDATE {table} SET {set} FROM (VALUES {rows}) AS v WHERE {rest}");
+        self.bound(tx, sql)
+    }
+
+    fn bound(self, tx: &Tx, sql: String) -> Statement {
+        Statement::from_sql_and_values(tx.connection().get_database_backend(), sql, self.values)
+    }
+
+    /// `(?, ?), (?, ?)`
+    fn placeholders(&self, dialect: Dialect) -> String {
+        let mut text = String::with_capacity(self.values.len() * 4);
+        for place in 0..self.values.len() {
+            text.push_str(match place % self.width {
+                0 if place == 0 => "(",
+                0 => "), (",
+                _ => ", ",
+            });
+            dialect.write_placeholder(place + 1, &mut text);
+        }
+        text.push(')');
+        text
     }
 }
 
@@ -81,6 +90,20 @@ mod tests {
         assert_eq!(sizes, [256, 256, 256, 128, 64, 32, 8]);
         assert_eq!(batches(&rows).flatten().copied().collect::<Vec<_>>(), rows);
         assert_eq!(batches::<u32>(&[]).count(), 0);
+    }
+
+    #[test]
+    fn values_are_bound_row_by_row() {
+        let rows = Rows::of(&[1, 2, 3], |row: i64| [row.into(), (row * 10).into()]);
+        assert_eq!(
+            rows.placeholders(Dialect::Sqlite),
+            "(?, ?), (?, ?), (?, ?), (?, ?)"
+        );
+        assert_eq!(
+            rows.placeholders(Dialect::Postgres),
+            "($1, $2), ($3, $4), ($5, $6), ($7, $8)"
+        );
+        assert_eq!(rows.values.len(), 8);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! keep two nodes from migrating at once, and which errors are worth another try.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -70,6 +71,18 @@ impl Dialect {
         match self {
             Self::Sqlite => true,
             Self::Postgres => false,
+        }
+    }
+
+    /// Writes where a value is bound. SQLite knows numbers too, but as names, which the driver looks up for each value
+    /// among those of all others.
+    pub fn write_placeholder(self, number: usize, sql: &mut String) {
+        match self {
+            Self::Sqlite => sql.push('?'),
+            Self::Postgres => {
+                // Writing to a String cannot fail.
+                let _ = write!(sql, "${number}");
+            }
         }
     }
 

@@ -133,7 +133,6 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn append_chunks(&self, chunks: &[&Chunk]) -> Result<(), StoreError> {
-        let backend = self.connection().get_database_backend();
         for batch in batches(chunks) {
             let rows = Rows::of(batch, |chunk| {
                 [
@@ -145,7 +144,7 @@ impl Tx {
                 ]
             });
             let insert = rows.insert(
-                backend,
+                self,
                 "token_ledger",
                 "request_id, attempt, channel, start_offset, text",
             );

@@ -400,7 +400,7 @@ impl Tx {
              revision = v.column9{origin}"
         );
         let update = rows.update(
-            self.connection().get_database_backend(),
+            self,
             "chat_message",
             &set,
             "chat_message.id = v.column1 AND chat_message.status = 'pending' RETURNING id",

@@ -339,7 +339,7 @@ impl Tx {
             ]
         });
         let update = rows.update(
-            self.connection().get_database_backend(),
+            self,
             "llm_request",
             "status = v.column4, model = v.column5, provider = v.column6, finish_reason = v.column7, \
              input_tokens = v.column8, output_tokens = v.column9, error_code = v.column10, \

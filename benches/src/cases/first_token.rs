@@ -75,6 +75,7 @@ async fn measure(bench: &Bench, store: Store) -> Result<Vec<Row>> {
     let row = |name: &str, quantile, most| {
         Row::new(format!("{what}, {name}"))
             .wants(Want::AtMost(most), "ms", 1)
+            .depends_on_speed()
             .value(ms(quantile))
             .spread(&*spread)
             .measured(format!("{} sends, polled every {PAUSE:?}", above.len()))

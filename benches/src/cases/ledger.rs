@@ -71,6 +71,7 @@ async fn ingest_on(bench: &Bench, store: Store) -> Result<Row> {
         store.name()
     ))
     .wants(Want::AtMost(8.0), "s", 1)
+    .depends_on_speed()
     .value(spread.median)
     .spread(spread.range(1))
     .measured(format!(

@@ -122,7 +122,8 @@ impl Crowd {
             self.talks.len(),
             self.speed
         ))
-        .wants(Want::AtLeast(10_000.0), "viewers", 0);
+        .wants(Want::AtLeast(10_000.0), "viewers", 0)
+        .depends_on_speed();
         let Some((number, watched)) = most else {
             return Ok(row.value(0.0).measured(format!("not even {step}")));
         };
@@ -255,6 +256,7 @@ async fn loss_at(bench: &Bench, speed: u32) -> Result<Row> {
         "loss of poll throughput with {answers} answers being written at {speed} tokens/s"
     ))
     .wants(Want::AtMost(10.0), "%", 1)
+    .depends_on_speed()
     .value(losses.median)
     .spread(losses.range(1))
     .measured(format!(

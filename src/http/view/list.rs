@@ -180,7 +180,7 @@ impl SideList {
         let longer = (limit + SIDE_STEP).min(SIDE_MAX);
         let has_more = list.next.is_some() && longer > limit;
         Self {
-            poller: Poller::new(&format!("/chat/list?limit={limit}&seen={seen}"), hint),
+            poller: Poller::new(format!("/chat/list?limit={limit}&seen={seen}"), hint),
             more: has_more.then(|| format!("/chat/list?limit={longer}")),
             list,
         }
@@ -190,7 +190,7 @@ impl SideList {
     pub fn sample() -> Self {
         let list = DaysView::sample();
         Self {
-            poller: Poller::new("/chat/list?limit=30&seen=1", IDLE_MS),
+            poller: Poller::new("/chat/list?limit=30&seen=1".to_owned(), IDLE_MS),
             more: Some("/chat/list?limit=60".to_owned()),
             list,
         }

@@ -10,7 +10,7 @@ use super::message::{MessageCard, MessageView};
 use super::place::Place;
 use super::poller::Poller;
 use super::words::W;
-use crate::chat::MessagesPoll;
+use crate::chat::{MessagesPoll, Quiet};
 
 /// The answer of the messages poll.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,6 +39,16 @@ impl MessagesView {
             last_uuid: poll.cursor,
         }
     }
+
+    pub fn quiet(quiet: Quiet, poll_after_ms: u64) -> Self {
+        Self {
+            messages: Vec::new(),
+            revision: quiet.revision,
+            has_more: false,
+            poll_after_ms,
+            last_uuid: Some(quiet.cursor),
+        }
+    }
 }
 
 /// The element that polls for messages: where it goes on from.
@@ -54,7 +64,7 @@ pub fn messages_poller(
     let url = format!("{path}/messages{cursor}?revision={revision}");
     Poller {
         has_box: !place.is_read_only(),
-        ..Poller::new(&url, after_ms)
+        ..Poller::new(url, after_ms)
     }
 }
 

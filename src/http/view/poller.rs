@@ -1,5 +1,7 @@
 //! The attributes of an element that polls.
 
+use std::fmt::Write as _;
+
 use crate::model::hint::{AT_ONCE_MS, FLOWING_MS};
 
 /// An address to poll, and when.
@@ -13,10 +15,11 @@ pub struct Poller {
 
 impl Poller {
     /// `url` with a query; the pace goes along, so that an answer can say when it changes (P9).
-    pub fn new(url: &str, after_ms: u64) -> Self {
-        let pace = pace(after_ms);
+    pub fn new(mut url: String, after_ms: u64) -> Self {
+        // Writing to a String cannot fail.
+        let _ = write!(url, "&after={}", pace(after_ms));
         Self {
-            url: format!("{url}&after={pace}"),
+            url,
             after_ms,
             has_box: false,
         }
@@ -56,7 +59,7 @@ mod tests {
         assert!(!keeps_pace(Some(300), 600), "the server is busy");
         assert!(!keeps_pace(Some(300), AT_ONCE_MS), "there is more");
         assert!(
-            Poller::new("/x?y=1", AT_ONCE_MS)
+            Poller::new("/x?y=1".to_owned(), AT_ONCE_MS)
                 .url
                 .ends_with("&after=300")
         );

@@ -47,9 +47,9 @@ pub fn tokens_poller(
     after_ms: u64,
 ) -> Poller {
     let (position, open) = read;
-    let path = format!("{}/tokens/{position}", place.message(uuid));
+    let message = place.message(uuid);
     Poller::new(
-        &format!("{path}?reasoning={thoughts}&open={open}"),
+        format!("{message}/tokens/{position}?reasoning={thoughts}&open={open}"),
         after_ms,
     )
 }

@@ -36,6 +36,18 @@ impl Block<'_> {
             && between.lines().count() <= 1
     }
 
+    /// Whether it is a paragraph that is over, for a paragraph never goes on beyond a blank line.
+    pub fn is_paragraph_before_a_blank_line(&self) -> bool {
+        let after = self.start + self.text().len()..self.end;
+        let after = self.source.text.get(after).unwrap_or_default();
+        // Of the spaces that are cut off at the end of a text, Markdown's blank lines know two.
+        let is_blank = |line: &str| {
+            line.ends_with('\n') && line.trim_matches([' ', '\t', '\r', '\n']).is_empty()
+        };
+        matches!(self.node.data().value, NodeValue::Paragraph)
+            && after.split_inclusive('\n').skip(1).any(is_blank)
+    }
+
     /// Whether no later line can be a part of it.
     pub fn ends_with_its_line(&self) -> bool {
         match &self.node.data().value {

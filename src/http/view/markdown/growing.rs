@@ -2,11 +2,11 @@
 //! client gives back from where on its text may still change, and the next poll renders from there.
 //!
 //! A block is over when a further one has begun, since Markdown never goes back beyond the last
-//! block. That is known of complete lines only: `#` after a paragraph is a part of it if the line
-//! goes on `x`, and a heading if it goes on ` x`.
+//! block, and a paragraph is already at a blank line. That is known of complete lines only: `#` after
+//! a paragraph is a part of it if the line goes on `x`, and a heading if it goes on ` x`.
 
 use super::blocks::{self, Block};
-use super::{finished, limits, unfinished};
+use super::{finished, limits, parsed, words};
 
 /// More than this that may still change is not rendered at every poll.
 pub const MAX_OPEN_BYTES: usize = 32 * 1024;
@@ -44,7 +44,11 @@ pub fn growing(text: &str) -> Growing {
         };
     }
     let complete = text.rfind('\n').map_or(0, |end| end + 1);
-    let (closed, closed_bytes) = blocks::all(&text[..complete], |blocks| closed(blocks, complete));
+    let (closed, closed_bytes) = match &text[..complete] {
+        // Most of the time there is nothing to parse twice.
+        "" => (String::new(), 0),
+        lines => blocks::all(lines, |blocks| closed(blocks, complete)),
+    };
     let rest = &text[closed_bytes..];
     Growing {
         closed,
@@ -57,7 +61,9 @@ pub fn growing(text: &str) -> Growing {
 fn closed(blocks: &[Block<'_>], complete: usize) -> (String, usize) {
     let (over, bytes) = match blocks {
         [] => (blocks, 0),
-        [.., last] if last.ends_with_its_line() => (blocks, complete),
+        [.., last] if last.ends_with_its_line() || last.is_paragraph_before_a_blank_line() => {
+            (blocks, complete)
+        }
         [over @ .., before, last] if last.may_have_been_of(before) => (over, before.start()),
         [over @ .., last] => (over, last.start()),
     };
@@ -68,8 +74,12 @@ fn open(text: &str) -> Open {
     if text.len() > MAX_OPEN_BYTES {
         return Open::Plain;
     }
-    let mut html = String::with_capacity(text.len() * 2);
-    blocks::each(text, |block| html.push_str(&unfinished(block)));
+    // What may still change is not worth remembering, nor colouring.
+    let html = words::paragraph(text).unwrap_or_else(|| {
+        let mut html = String::with_capacity(text.len() * 2);
+        blocks::each(text, |block| html.push_str(&parsed(block)));
+        html
+    });
     Open::Html(html)
 }
 
@@ -110,8 +120,22 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_paragraph_is_closed_by_a_blank_line() {
+        for blank in ["\n\n", "\n \t\n", "\r\n\r\n", "\n\n\n", "\n\u{2003}\n\n"] {
+            let step = growing(&format!("a\nb{blank}c"));
+            assert_eq!(step.open_bytes, 1, "{blank:?}");
+            assert_eq!(step.open, Open::Html("<p>c</p>\n".to_owned()));
+        }
+        // A line of other spaces is not blank: the paragraph goes on in it.
+        for text in ["a\n\u{2003}\nc", "a\n\u{c}\nc", "a\n \nb"] {
+            let is_open = growing(text).closed.is_empty();
+            assert_eq!(is_open, text != "a\n \nb", "{text:?}");
+        }
+    }
+
+    #[test]
     fn the_last_line_may_still_become_anything() {
-        for text in ["b\n#", "b\n---", "a | b\n- | -", "a\n\nb", "- a\n\nb"] {
+        for text in ["b\n#", "b\n---", "a | b\n- | -", "- a\n\nb"] {
             let step = growing(text);
             assert_eq!(
                 (step.closed.as_str(), step.open_bytes),

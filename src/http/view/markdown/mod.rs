@@ -12,7 +12,7 @@
 //!
 //! The way of a text: `blocks` parses it and says where each block begins, `format` writes a block as
 //! HTML with `highlight` colouring its code, `safe` lets through what this page has use for and
-//! nothing else. `limits` turns away, before all of that, the few shapes of text that would cost the
+//! nothing else. `words` goes a shorter way where there is nothing to parse, and `limits` turns away, before all of that, the few shapes of text that would cost the
 //! parser more than their length.
 
 mod blocks;
@@ -24,6 +24,7 @@ mod highlight;
 mod limits;
 mod remembered;
 mod safe;
+mod words;
 
 pub use growing::{MAX_OPEN_BYTES, Open, blocks_stand_alone, growing};
 
@@ -59,8 +60,8 @@ fn finished(block: &Block<'_>) -> String {
     })
 }
 
-/// A block that may still change: in no colours, and not worth remembering.
-fn unfinished(block: &Block<'_>) -> String {
+/// A block in no colours.
+fn parsed(block: &Block<'_>) -> String {
     format::html(block, Colours::Without)
         .map_or_else(|| format::plain(block.text()), |html| safe::sanitise(&html))
 }
