@@ -4,7 +4,6 @@
 //! As in the tests it is kept by a shell that reads a pipe of this process: when the process ends, however it ends, the
 //! pipe closes, and the shell stops the server and removes its directory.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +17,6 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::bench::Bench;
 use crate::machine::Place;
-use crate::procfs;
 
 const MISSING: &str = "PostgreSQL is missing: install Debian's package `postgresql`";
 
@@ -32,7 +30,7 @@ trap 'rm -rf "$dir"' EXIT
 "$bin/pg_ctl" -D "$dir/data" -w -l "$dir/log" \
   -o "-p $port -k $dir -c listen_addresses=127.0.0.1 -c max_connections=200 -c log_line_prefix='%d '" start >/dev/null \
   || { cat "$dir/log"; exit 1; }
-echo "ready $(head -n 1 "$dir/data/postmaster.pid") $dir/log"
+echo "ready $dir/log"
 while read -r _; do :; done
 "$bin/pg_ctl" -D "$dir/data" -w -m immediate stop >/dev/null 2>&1 || true
 "#;
@@ -40,8 +38,6 @@ while read -r _; do :; done
 /// A running one. It ends with the value, or the process.
 pub struct Cluster {
     port: u16,
-    /// The process that all others of it are children of.
-    pub pid: u32,
     log: PathBuf,
     databases: AtomicUsize,
     _keeper: Child,
@@ -92,10 +88,9 @@ impl Cluster {
         let mut lines = BufReader::new(stdout).lines();
         let mut log = Vec::new();
         while let Some(line) = lines.next_line().await? {
-            if let Some((pid, log)) = line.strip_prefix("ready ").and_then(|l| l.split_once(' ')) {
+            if let Some(log) = line.strip_prefix("ready ") {
                 return Ok(Self {
                     port,
-                    pid: pid.parse()?,
                     log: PathBuf::from(log),
                     databases: AtomicUsize::new(0),
                     _keeper: keeper,
@@ -169,26 +164,6 @@ impl Statements {
 /// The name at the end of its URL.
 fn database(url: &str) -> &str {
     url.rsplit('/').next().unwrap_or_default()
-}
-
-/// What all processes of a cluster have had written. It has to be looked at often enough to see each of them before
-/// it ends.
-#[derive(Debug, Default)]
-pub struct Written(HashMap<u32, u64>);
-
-impl Written {
-    /// The sum so far.
-    pub fn look(&mut self, cluster: &Cluster) -> Result<u64> {
-        let mut processes = procfs::children(cluster.pid)?;
-        processes.push(cluster.pid);
-        for pid in processes {
-            // It may have ended since.
-            if let Ok(written) = procfs::written(pid) {
-                self.0.insert(pid, written);
-            }
-        }
-        Ok(self.0.values().sum())
-    }
 }
 
 /// PostgreSQL refuses to run as root.

@@ -84,19 +84,17 @@ impl Process {
         })
     }
 
-    /// Asks it to end, and waits until it has. All bytes that it has had written to storage until then: what has ended
-    /// is told of until somebody waits for it.
-    pub async fn terminate(mut self) -> Result<u64> {
+    /// Asks it to end, and waits until it has.
+    pub async fn terminate(mut self) -> Result<()> {
         self.signal("-TERM").await?;
         let end = Instant::now() + END;
         while !procfs::has_ended(self.pid)? {
             anyhow::ensure!(Instant::now() < end, "it did not end when asked to");
             tokio::time::sleep(LOOK).await;
         }
-        let written = procfs::written(self.pid)?;
         let status = self.child.wait().await?;
         anyhow::ensure!(status.success(), "it ended with {status}");
-        Ok(written)
+        Ok(())
     }
 
     /// Ends it where it stands, and waits until it is gone.

@@ -1,5 +1,5 @@
-//! What Linux tells of a process: its CPU time, its memory, what it has had written to disk, and its threads. Asked for
-//! from outside, so that the server that is measured has nothing in it for being measured.
+//! What Linux tells of a process: its CPU time, its memory and its threads. Asked for from outside, so that the server that
+//! is measured has nothing in it for being measured.
 
 use std::collections::HashMap;
 use std::fs;
@@ -89,11 +89,6 @@ pub fn resident(pid: u32) -> Result<u64> {
     Ok(field(&read(pid, "status")?, "VmRSS:")? * 1_024)
 }
 
-/// Bytes that it has had written to storage: counted when a page of a file becomes dirty.
-pub fn written(pid: u32) -> Result<u64> {
-    field(&read(pid, "io")?, "write_bytes:")
-}
-
 /// Of each thread with a name that begins so, by its id: how often it went to sleep of its own accord. One that has
 /// been given something to do has been asleep before.
 pub fn sleeps(pid: u32, name: &str) -> Result<HashMap<u32, u64>> {
@@ -118,19 +113,6 @@ pub fn open_files() -> Result<usize> {
         .find(|line| line.starts_with("Max open files"));
     line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok())
         .context("no limit of open files")
-}
-
-/// The children of a process.
-pub fn children(pid: u32) -> Result<Vec<u32>> {
-    let mut found = Vec::new();
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let list = fs::read_to_string(thread?.path().join("children")).unwrap_or_default();
-        found.extend(
-            list.split_whitespace()
-                .filter_map(|id| id.parse::<u32>().ok()),
-        );
-    }
-    Ok(found)
 }
 
 fn read(pid: u32, file: &str) -> Result<String> {

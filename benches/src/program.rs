@@ -7,6 +7,7 @@ mod cases;
 mod client;
 mod compare;
 mod count;
+mod disk;
 mod hidden;
 mod http;
 mod load;

@@ -158,8 +158,8 @@ impl Rig {
         Ok(())
     }
 
-    /// In order: all that it has is in the database then. All bytes that it has had written.
-    pub async fn stop_server(&mut self) -> Result<u64> {
+    /// In order: all that it has is in the database then.
+    pub async fn stop_server(&mut self) -> Result<()> {
         let server = self.server.take().context("the server is stopped")?;
         server.stop().await
     }

@@ -92,7 +92,7 @@ impl Server {
     }
 
     /// Asks it to end, and waits: all that it has is in the database then. All bytes that it has had written.
-    pub async fn stop(self) -> Result<u64> {
+    pub async fn stop(self) -> Result<()> {
         self.process.terminate().await
     }
 

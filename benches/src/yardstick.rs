@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 use crate::baseline;
 use crate::bench::Bench;
 use crate::http;
-use crate::load::{Closed, Protocol, Target};
+use crate::load::{Closed, Measured, Protocol, Target};
 
 /// What a request took of the bare server's CPU on the machine on which the targets were set.
 const TARGETS_US: f64 = 6.0;
@@ -17,6 +17,12 @@ const CONNECTIONS: usize = 50;
 
 /// How many times as long this machine takes for a request as the one of the targets.
 pub async fn slowness(bench: &Bench) -> Result<f64> {
+    let measured = bare(bench, CONNECTIONS).await?;
+    Ok(measured.cpu_us_per_request / TARGETS_US)
+}
+
+/// What the bare server does on so many connections.
+pub async fn bare(bench: &Bench, connections: usize) -> Result<Measured> {
     let hello = baseline::start(bench, BODY_BYTES).await?;
     let target = Target {
         address: hello.address,
@@ -28,9 +34,9 @@ pub async fn slowness(bench: &Bench) -> Result<f64> {
     };
     let rounds = bench.rounds();
     let measured = spawn_blocking(move || {
-        Closed::connect(target, CONNECTIONS)?.run(rounds.warm_up, rounds.time)
+        Closed::connect(target, connections)?.run(rounds.warm_up, rounds.time)
     });
     let measured = measured.await?;
     hello.kill().await?;
-    Ok(measured?.cpu_us_per_request / TARGETS_US)
+    measured
 }

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::json;
 
 use crate::bench::Bench;
+use crate::disk::Disk;
 use crate::machine::Place;
-use crate::postgres::Written;
-use crate::procfs::{self, Usage};
+use crate::procfs::Usage;
 use crate::report::{Row, Want};
 use crate::rig::{Rig, Store};
 use crate::stats::{Spread, number, per};
@@ -91,31 +91,6 @@ pub async fn disk(bench: &Bench) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Whose writes are counted.
-enum Disk<'a> {
-    /// The server's own.
-    Server(u32),
-    /// Those of all processes of PostgreSQL.
-    Postgres(&'a crate::postgres::Cluster, Written),
-}
-
-impl Disk<'_> {
-    fn written(&mut self) -> Result<u64> {
-        match self {
-            Self::Server(pid) => procfs::written(*pid),
-            Self::Postgres(cluster, written) => written.look(cluster),
-        }
-    }
-
-    /// What is to be written has been.
-    async fn settle(&self) -> Result<()> {
-        if let Self::Postgres(cluster, _) = self {
-            cluster.execute("CHECKPOINT").await?;
-        }
-        Ok(())
-    }
-}
-
 async fn disk_on(bench: &Bench, store: Store, target: f64) -> Result<Vec<Row>> {
     let tokens = bench.or_quick(1_000, 250);
     let mut rig = Rig::start_on(bench, store, Place::Server).await?;
@@ -132,43 +107,40 @@ async fn disk_on(bench: &Bench, store: Store, target: f64) -> Result<Vec<Row>> {
         .collect();
     talks::make(server.address, &orders, Until::Begun).await?;
     tokio::time::sleep(SETTLE).await;
-    let mut disk = match store {
-        Store::Sqlite => Disk::Server(server.pid),
-        Store::Postgres => Disk::Postgres(bench.postgres().await?, Written::default()),
+    let disk = Disk::behind(rig.directory())?;
+    let cluster = match store {
+        Store::Sqlite => None,
+        Store::Postgres => Some(bench.postgres().await?),
     };
-    disk.settle().await?;
-    let before = disk.written()?;
+    // What waits in PostgreSQL's memory is no part of what comes, and what comes has been written at the end.
+    let checkpoint = async || match cluster {
+        Some(cluster) => cluster.execute("CHECKPOINT").await,
+        None => Ok(()),
+    };
+    checkpoint().await?;
+    let before = disk.written().await?;
     let upstream = rig.upstream()?;
     upstream.open_gate().await?;
     let seconds = Duration::from_secs(1) * tokens / DISK_TOKENS_PER_SECOND;
     // The first answer ends after four fifths of the time; until shortly before only the ledger is written.
-    let first_end = Instant::now() + seconds * 3 / 4;
-    while Instant::now() < first_end {
-        tokio::time::sleep(LOOK).await;
-        disk.written()?;
-    }
-    let (streaming, said) = (disk.written()? - before, upstream.said().await?.bytes);
+    tokio::time::sleep(seconds * 3 / 4).await;
+    let (streaming, said) = (disk.written().await? - before, upstream.said().await?.bytes);
     let latest = Instant::now() + seconds + LATE;
     while upstream.said().await?.live > 0 {
         anyhow::ensure!(Instant::now() < latest, "the answers did not end");
-        disk.written()?;
         tokio::time::sleep(LOOK).await;
     }
     tokio::time::sleep(SETTLE).await;
     let text = upstream.said().await?.bytes;
-    let at_exit = rig.stop_server().await?;
-    disk.settle().await?;
-    let after = match store {
-        Store::Sqlite => at_exit,
-        Store::Postgres => disk.written()?,
-    };
-    let written = after.checked_sub(before).context("less than before")?;
+    rig.stop_server().await?;
+    checkpoint().await?;
+    let written = disk.written().await? - before;
     let raw = json!({"text": text, "written": written, "streaming": {"text": said, "written": streaming}});
     let ratio = per(number(written), number(text));
     let name = store.name();
     Ok(vec![
         Row::new(format!(
-            "bytes written to disk for each byte of text, {name}, {DISK_STREAMS} streams of {tokens} tokens, until the server has ended"
+            "bytes written to disk for each byte of text, {name}, {DISK_STREAMS} streams of {tokens} tokens, until the server has ended, by the disk's own count"
         ))
         .wants(Want::AtMost(target), "bytes", 2)
         .value(ratio)

@@ -16,6 +16,7 @@ use crate::rig::Rig;
 use crate::stats::{Spread, per};
 use crate::talks::{self, Talk, Until};
 use crate::upstream::{Order, Upstream};
+use crate::yardstick;
 
 const INTERVAL: Duration = Duration::from_millis(300);
 /// What the 99th of a hundred may wait for a pair.
@@ -28,10 +29,11 @@ const SPARE_FILES: usize = 500;
 pub async fn viewers(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let (wanted, answers) = bench.or_quick((10_000, 1_000), (2_000, 200));
+    let bare = yardstick::bare(bench, wanted).await?;
     for &speed in bench.or_quick(&SPEEDS[..], &SPEEDS[..1]) {
         let crowd = Crowd::gather(bench, answers, speed).await?;
         let watched = crowd.watch(bench, wanted).await?;
-        rows.push(watched.row(wanted, &crowd));
+        rows.push(watched.row(wanted, &crowd, &bare));
         // How many there could be is found at the first speed alone.
         if speed == SPEEDS[0] && !bench.quick {
             rows.push(crowd.most(bench, wanted, watched).await?);
@@ -98,24 +100,29 @@ impl Crowd {
         })
     }
 
-    /// Steps up, or down, to the largest number that waits no longer than it may.
+    /// The largest number that waits no longer than it may: in steps if it is more than was wanted, else by halves.
     async fn most(&self, bench: &Bench, wanted: usize, at_wanted: Watched) -> Result<Row> {
-        let step = wanted / 4;
+        let step = wanted / 8;
         let room = open_files()?.saturating_sub(SPARE_FILES + self.talks.len());
-        let (mut most, mut tried) = (None, at_wanted);
-        let mut number = wanted;
-        let goes_up = tried.is_well();
+        let (mut most, mut too_many) = if at_wanted.is_well() {
+            (Some((wanted, at_wanted)), None)
+        } else {
+            (None, Some(wanted))
+        };
         loop {
+            let well = most.map_or(0, |(number, _)| number);
+            let number = match too_many {
+                Some(too_many) if too_many - well <= step => break,
+                Some(too_many) => usize::midpoint(well, too_many),
+                None if well + 2 * step > room => break,
+                None => well + 2 * step,
+            };
+            let tried = self.watch(bench, number).await?;
             if tried.is_well() {
                 most = Some((number, tried));
+            } else {
+                too_many = Some(number);
             }
-            // Up until it is too much, or down until it is not.
-            number = match (goes_up, tried.is_well()) {
-                (true, true) if number + step <= room => number + step,
-                (false, false) if number > step => number - step,
-                _ => break,
-            };
-            tried = self.watch(bench, number).await?;
         }
         let row = Row::new(format!(
             "viewers on one core with p99 under {LIMIT_MS} ms, {} answers at {} tokens/s",
@@ -127,7 +134,7 @@ impl Crowd {
         let Some((number, watched)) = most else {
             return Ok(row.value(0.0).measured(format!("not even {step}")));
         };
-        let limit = if goes_up && number + step > room {
+        let limit = if too_many.is_none() {
             "; more would be more files than this process may have open"
         } else {
             ""
@@ -135,7 +142,7 @@ impl Crowd {
         let value = u32::try_from(number).map_or(0.0, f64::from);
         Ok(row
             .value(value)
-            .measured(format!("steps of {step}; {}{limit}", watched.story())))
+            .measured(format!("to {step} viewers; {}{limit}", watched.story())))
     }
 }
 
@@ -167,7 +174,7 @@ impl Watched {
         )
     }
 
-    fn row(&self, viewers: usize, crowd: &Crowd) -> Row {
+    fn row(&self, viewers: usize, crowd: &Crowd, bare: &Measured) -> Row {
         Row::new(format!(
             "p99 of a pair of polls, {viewers} viewers, {} answers at {} tokens/s",
             crowd.talks.len(),
@@ -175,9 +182,13 @@ impl Watched {
         ))
         .wants(Want::AtMost(LIMIT_MS), "ms", 1)
         .value(self.waited.p99_ms)
-        .measured(self.story())
+        .measured(format!(
+            "{}; the bare server answers {:.0} requests/s on as many connections, without anything else",
+            self.story(),
+            bare.requests_per_second
+        ))
         .errors(self.waited.errors)
-        .raw(json!({"waited": self.waited, "busy": self.busy}))
+        .raw(json!({"waited": self.waited, "busy": self.busy, "bare": bare}))
     }
 }
 
