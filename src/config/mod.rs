@@ -334,7 +334,7 @@ pub struct LimitsConfig {
 #[serde(deny_unknown_fields)]
 pub struct LogConfig {
     /// What is logged, to standard error: `info`, `pollen=debug,warn`, …; `RUST_LOG` sets it too. Polls
-    /// appear at `debug`.
+    /// appear at `debug`; a release has nothing at `trace`.
     pub filter: String,
     /// `text` or `json`.
     pub format: LogFormat,

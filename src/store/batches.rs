@@ -95,14 +95,13 @@ mod tests {
     #[test]
     fn values_are_bound_row_by_row() {
         let rows = Rows::of(&[1, 2, 3], |row: i64| [row.into(), (row * 10).into()]);
-        assert_eq!(
-            rows.placeholders(Dialect::Sqlite),
-            "(?, ?), (?, ?), (?, ?), (?, ?)"
-        );
-        assert_eq!(
-            rows.placeholders(Dialect::Postgres),
-            "($1, $2), ($3, $4), ($5, $6), ($7, $8)"
-        );
+        for (url, placeholders) in [
+            ("sqlite:x", "(?, ?), (?, ?), (?, ?), (?, ?)"),
+            ("postgres://x", "($1, $2), ($3, $4), ($5, $6), ($7, $8)"),
+        ] {
+            let dialect = Dialect::of(url).unwrap();
+            assert_eq!(rows.placeholders(dialect), placeholders);
+        }
         assert_eq!(rows.values.len(), 8);
     }
 
