@@ -1,5 +1,5 @@
 //! Has the linker write the addresses that are filled in at the start in the short form, where the system's C library
-//! can read it: the binary has a megabyte less, and so has the memory of a server that has just started.
+//! can read it: the binary is a megabyte smaller.
 
 use std::env;
 use std::process::Command;
