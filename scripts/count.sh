@@ -6,6 +6,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 ./scripts/prepare.sh
-cargo build --profile count --locked --quiet -p pollen
-cargo build --profile count --locked --quiet -p pollen-bench
+# Together: apart, all that both need would be built twice. What is counted is compared with what was built so.
+cargo build --profile count --locked --quiet -p pollen -p pollen-bench
 exec target/count/pollen-bench --server target/count/pollen --directory target/count/bench count "$@"

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::cache::{CacheSettings, OpenError, ResponseCache};
 use crate::chat::{AttemptSettings, ChatSettings, Chats, Rooms};
 use crate::config::{AgentConfig, BrokenChoice, BusyChoice, Config, FullChoice, TierConfig};
-use crate::http::{self, Front, HttpLimits, ServeSettings};
+use crate::http::{self, Front, HoldSettings, HttpLimits, ServeSettings};
 use crate::ledger::{FlushSettings, Flusher, Follower, Heads, LedgerLimits, Ledgers};
 use crate::limit::{LimitSettings, Limits};
 use crate::model::agent::Agent;
@@ -79,6 +79,8 @@ pub struct App {
     flusher: Arc<Flusher>,
     /// Requests that change something, also when their clients have gone.
     changes: TaskTracker,
+    /// Lets go of the polls that are held.
+    closing: CancellationToken,
     /// Asks the providers for their models, which the start does not wait for.
     listing: Task,
     server: Task,
@@ -181,7 +183,11 @@ impl App {
                 lease: Duration::from_millis(config.worker.lease_ms),
             },
         );
-        let changes = TaskTracker::new();
+        let (changes, closing) = (TaskTracker::new(), CancellationToken::new());
+        let holds = HoldSettings {
+            longest: Duration::from_millis(config.limits.longest_wait_ms),
+            closing: closing.clone(),
+        };
         let site = http::site(
             chats,
             http_limits(config),
@@ -190,6 +196,7 @@ impl App {
             changes.clone(),
             &front(config),
             gate,
+            holds,
         );
         let (settings, front) = (serve_settings(config), front(config));
         let flushing = Arc::clone(&flusher);
@@ -201,6 +208,7 @@ impl App {
             store,
             flusher,
             changes,
+            closing,
             listing: Task::spawn(|stop| async move {
                 let _ = stop.run_until_cancelled(listed.models()).await;
             }),
@@ -238,6 +246,7 @@ impl App {
     }
 
     async fn end(self) {
+        self.closing.cancel();
         self.server.end().await;
         self.changes.close();
         self.changes.wait().await;

@@ -31,6 +31,20 @@ pub struct WatchedChat {
     head: Arc<Head>,
 }
 
+/// A chat that is polled, and can be looked at again by the same right.
+pub trait PolledChat: ReadableChat + Sync + Sized {
+    /// The chat as it is now.
+    fn again(&self, chats: &Chats) -> impl Future<Output = Result<Self, AccessError>> + Send;
+}
+
+impl PolledChat for WatchedChat {
+    async fn again(&self, chats: &Chats) -> Result<Self, AccessError> {
+        chats
+            .watch(self.head.chat.owner_id, self.head.chat.id)
+            .await
+    }
+}
+
 impl WatchedChat {
     fn of(owner: OwnerId, head: Option<Arc<Head>>) -> Option<Self> {
         let head = head.filter(|head| head.chat.owner_id == owner)?;

@@ -188,6 +188,20 @@ impl Quiet {
 }
 
 impl MessagesPoll {
+    /// Whether there is something in it that a client with this revision does not have.
+    #[must_use]
+    pub fn is_new(&self, revision: Option<i64>) -> bool {
+        let is_seen = revision.is_none_or(|seen| seen == self.revision);
+        !(self.new.is_empty() && self.changed.is_empty() && is_seen)
+    }
+
+    /// Bytes of text that it carries.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let reads = self.changed.iter().chain(&self.new);
+        reads.map(MessageRead::len).sum()
+    }
+
     fn quiet(quiet: Quiet, chat: Chat) -> Self {
         Self {
             chat,

@@ -53,6 +53,17 @@ impl Cursors {
     }
 }
 
+impl TokensPoll {
+    /// Whether there is something in it besides the position that the client has sent.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        let says = |delta: &Delta| !delta.append || !delta.tokens.is_empty();
+        self.status != Status::Pending
+            || says(&self.delta)
+            || self.reasoning.as_ref().is_some_and(says)
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
     #[error("there is no such message")]

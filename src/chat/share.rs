@@ -8,7 +8,7 @@ use entity::share::Model as Share;
 use entity::{ChatId, OwnerId, ShareId, Timestamp};
 use secrecy::SecretString;
 
-use super::access::ReadableChat;
+use super::access::{PolledChat, ReadableChat};
 use super::{AccessError, Chats, OwnedChat};
 use crate::model::secret::{self, NewSecret, NoRandomness};
 use crate::store::{Actor, StoreError};
@@ -47,6 +47,14 @@ pub struct SharedChat {
 impl ReadableChat for SharedChat {
     fn row(&self) -> &Chat {
         &self.chat
+    }
+}
+
+/// Whether the link works still is whoever's business who has its secret.
+impl PolledChat for SharedChat {
+    async fn again(&self, chats: &Chats) -> Result<Self, AccessError> {
+        let chat = chats.store.chat(self.chat.owner_id, self.chat.id).await?;
+        chat.map(|chat| Self { chat }).ok_or(AccessError::NotFound)
     }
 }
 

@@ -390,6 +390,12 @@ fn bounds(config: &Config) -> Vec<(&'static str, u64, u64, u64)> {
             HOUR_MS,
         ),
         (
+            "limits.longest_wait_ms",
+            limits.longest_wait_ms,
+            0,
+            limits.request_timeout_ms,
+        ),
+        (
             "limits.idle_timeout_ms",
             limits.idle_timeout_ms,
             100,

@@ -322,6 +322,8 @@ pub struct LimitsConfig {
     pub body_timeout_ms: u64,
     /// Time for a request's answer to be made, its body included.
     pub request_timeout_ms: u64,
+    /// How long a poll with `Prefer: wait=N` is held at most. 0: none is held.
+    pub longest_wait_ms: u64,
     /// Time after which a connection without a request is closed.
     pub idle_timeout_ms: u64,
     /// How long an `Idempotency-Key` is remembered.

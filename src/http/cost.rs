@@ -30,12 +30,15 @@ const DEAR_READS: [&str; 5] = [
     "/admin/user/{uuid}/chats",
 ];
 /// What the routes begin with that clients poll, whatever follows.
-const POLLS: [&str; 4] = [
+const POLLS: [&str; 5] = [
+    "/poll",
     "/chat/message/{uuid}/tokens",
     "/chat/{uuid}/messages",
     "/shared/{secret}/message/{uuid}/tokens",
     "/shared/{secret}/messages",
 ];
+/// What is posted only because it is too long for an address.
+const POSTED_READS: [&str; 1] = ["/poll"];
 /// What whoever runs the server asks, which is answered whatever else happens.
 const VITAL: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// What asks nobody who they are, and says whether the server lives.
@@ -59,6 +62,11 @@ pub fn is_poll(route: &str) -> bool {
     POLLS.iter().any(|poll| route.starts_with(poll))
 }
 
+/// Whether a request changes nothing.
+pub fn only_reads(method: &Method, route: &str) -> bool {
+    method.is_safe() || (*method == Method::POST && POSTED_READS.contains(&route))
+}
+
 /// None: it counts against none.
 pub fn budget(method: &Method, route: &str) -> Option<Budget> {
     // Before a page of another origin may ask at all, its browser does, without saying for whom.
@@ -68,7 +76,7 @@ pub fn budget(method: &Method, route: &str) -> Option<Budget> {
     }
     Some(if names(&SENDS, method, route) {
         Budget::Sends
-    } else if method.is_safe() && !DEAR_READS.contains(&route) {
+    } else if only_reads(method, route) && !DEAR_READS.contains(&route) {
         Budget::Polls
     } else {
         Budget::Changes
@@ -122,6 +130,8 @@ mod tests {
             (Method::POST, "/chat/{uuid}/send", Some(Budget::Sends)),
             (Method::POST, "/chat/create", Some(Budget::Changes)),
             (Method::GET, "/chat/search", Some(Budget::Changes)),
+            (Method::GET, "/poll", Some(Budget::Polls)),
+            (Method::POST, "/poll", Some(Budget::Polls)),
             (Method::GET, "/healthz", None),
             (Method::GET, "/metrics", Some(Budget::Polls)),
             (Method::GET, "/assets/{file}", None),

@@ -107,7 +107,8 @@ impl Dress {
 
     /// Polls come several times a second from each client: they are news to nobody, unless they fail.
     fn log(&self, status: StatusCode, cause: Option<&str>) {
-        let is_news = !self.method.is_safe() || status.is_server_error();
+        let is_read = cost::only_reads(&self.method, self.route());
+        let is_news = !is_read || status.is_server_error();
         if !is_news && !tracing::enabled!(tracing::Level::DEBUG) {
             return;
         }

@@ -3,16 +3,25 @@
 
 use super::problem::{Kind, Problem};
 use crate::chat::{
-    AboutError, AccessError, AgainError, AgentError, AllowanceError, CancelError, CreateError,
-    DeleteChatError, DeleteMessageError, EditError, ExportError, ForgetError, InspectError,
-    ListError, MessageError, MessagesError, ModelError, OnceError, ReactError, RestoreError,
-    RevokeShareError, SearchError, SelectError, SendError, ShareError, SharesError, TakeoutError,
-    TokensError, UpdateError, UsageError,
+    AboutError, AccessError, AgainError, AgentError, AllowanceError, CancelError, ChatPollError,
+    CreateError, DeleteChatError, DeleteMessageError, EditError, ExportError, ForgetError,
+    InspectError, ListError, MessageError, MessagesError, ModelError, OnceError, ReactError,
+    RestoreError, RevokeShareError, SearchError, SelectError, SendError, ShareError, SharesError,
+    TakeoutError, TokensError, UpdateError, UsageError,
 };
 use crate::identity::{IdentityError, TokenError, UserError};
 use crate::model::allowance::Measure;
 use crate::model::text::TextError;
 use crate::store::StoreError;
+
+impl From<ChatPollError> for Problem {
+    fn from(error: ChatPollError) -> Self {
+        match error {
+            ChatPollError::Access(error) => error.into(),
+            ChatPollError::Messages(error) => error.into(),
+        }
+    }
+}
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {

@@ -498,7 +498,7 @@ async fn read_body(mut request: Request, state: &AppState) -> Result<Bytes, Prob
     DefaultBodyLimit::max(most).apply(&mut request);
     let identified = Visitor::identified(request.extensions()).cloned();
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
-    let waiting = state.load.wait_for_client();
+    let waiting = state.load.wait();
     let body = tokio::time::timeout(limits.body_timeout, Bytes::from_request(request, state)).await;
     drop(waiting);
     if let Some(identified) = identified {

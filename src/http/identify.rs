@@ -15,6 +15,7 @@ use entity::{OwnerId, SessionId, Timestamp};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use super::cost;
 use super::extract::{Form, shown_path};
 use super::peer::ClientAddress;
 use super::problem::{Kind, Problem};
@@ -209,7 +210,7 @@ impl Identified {
     /// As [`Self::found`], or if their rights do not reach.
     pub async fn allowed(&self, parts: &Parts) -> Result<Arc<Caller>, Problem> {
         let caller = self.known(parts).await?;
-        if !parts.method.is_safe() && caller.scope < crate::identity::Scope::Write {
+        if !only_reads(parts) && caller.scope < crate::identity::Scope::Write {
             return Err(Problem::bare(Kind::ScopeNeeded));
         }
         Ok(caller)
@@ -221,7 +222,7 @@ impl Identified {
     /// As [`Self::found`].
     pub async fn known(&self, parts: &Parts) -> Result<Arc<Caller>, Problem> {
         let found = self.found(&parts.headers, &parts.uri).await?;
-        if let Some(mark) = found.unwritten.filter(|_| !parts.method.is_safe()) {
+        if let Some(mark) = found.unwritten.filter(|_| !only_reads(parts)) {
             let identity = &self.gate.identity;
             Box::pin(identity.write_down(mark, browser(&parts.headers))).await?;
         }
@@ -254,6 +255,10 @@ impl Identified {
     pub fn address(&self) -> IpAddr {
         self.client.ip
     }
+}
+
+fn only_reads(parts: &Parts) -> bool {
+    cost::only_reads(&parts.method, cost::route_of(&parts.extensions))
 }
 
 /// By what somebody comes in: the first of these that they bring along and that is open.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::cost;
 use super::problem::{Kind, Problem};
-use crate::model::hint::{Activity, poll_after_ms};
+use crate::model::hint::{Activity, FLOWING_MS, poll_after_ms};
 
 /// Seconds until those who are turned away come back: not all at once.
 const COME_BACK_S: std::ops::RangeInclusive<u64> = 1..=3;
@@ -37,9 +37,9 @@ impl Load {
         poll_after_ms(activity, self.in_flight.load(Ordering::Relaxed), self.most)
     }
 
-    /// A request that only waits for its client costs nothing: however many are slow to send their bodies, the others
-    /// are not turned away for them. It counts again when what this returns is dropped.
-    pub fn wait_for_client(self: &Arc<Self>) -> Uncounted {
+    /// A request that only waits, for its client or for news, costs nothing: however many do, the others are not
+    /// turned away for them. It counts again when what this returns is dropped.
+    pub fn wait(self: &Arc<Self>) -> Uncounted {
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         Uncounted(Arc::clone(self))
     }
@@ -48,6 +48,11 @@ impl Load {
     pub fn count(self: &Arc<Self>) -> Counted {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         Counted(Arc::clone(self))
+    }
+
+    /// Whether nobody is asked for patience.
+    pub fn is_calm(&self) -> bool {
+        self.poll_after_ms(Activity::Flowing) == FLOWING_MS
     }
 
     /// Whether further requests are turned away.
@@ -92,7 +97,6 @@ mod tests {
 
     use super::super::middleware::{Outside, Wrap};
     use super::*;
-    use crate::model::hint::FLOWING_MS;
 
     async fn ask(router: &mut Router, path: &str) -> Response {
         let mut request = Request::new(Body::empty());
@@ -124,7 +128,7 @@ mod tests {
         let wait = refused.headers()[header::RETRY_AFTER].to_str().unwrap();
         assert!(COME_BACK_S.contains(&wait.parse().unwrap()), "{wait}");
         assert_eq!(ask(&mut router, "/healthz").await.status(), 200);
-        let waiting = load.wait_for_client();
+        let waiting = load.wait();
         assert_eq!(ask(&mut router, "/chat/list").await.status(), 200);
         drop(waiting);
         assert_eq!(ask(&mut router, "/chat/list").await.status(), 503);

@@ -190,7 +190,8 @@ impl Around for Inside {
 impl Inside {
     /// What changes something is a task of its own: what happens after a commit must not depend on who waits (P8).
     async fn outlive<S: Within>(&self, request: Request, within: S) -> Response {
-        let is_change = !request.method().is_safe();
+        let route = cost::route_of(request.extensions());
+        let is_change = !cost::only_reads(request.method(), route);
         let work = AssertUnwindSafe(ask(within, request)).catch_unwind();
         let done = if is_change {
             let done = self.changes.spawn(work.in_current_span()).await;

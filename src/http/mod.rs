@@ -9,6 +9,7 @@ mod errors;
 mod extract;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
+mod hold;
 mod identify;
 mod link;
 mod load;
@@ -22,6 +23,7 @@ mod rate;
 mod reply;
 mod routes;
 mod serve;
+mod tag;
 mod view;
 mod visitor;
 
@@ -40,11 +42,13 @@ use crate::chat::Chats;
 use crate::limit::Limits;
 
 pub use axum_extra::extract::cookie::Key;
+pub use hold::HoldSettings;
 pub use identify::{Gate, Gateway};
 pub use openapi::{UNDOCUMENTED, surface};
 pub use peer::Front;
 pub use serve::{ServeSettings, serve};
 
+use hold::Holds;
 use load::Load;
 use middleware::{Inside, Outside, Wrap};
 use problem::Problem;
@@ -57,6 +61,7 @@ struct AppState(Arc<Rooms>);
 struct Rooms {
     chats: Arc<Chats>,
     load: Arc<Load>,
+    holds: Holds,
     limits: HttpLimits,
     metrics: PrometheusHandle,
     gate: Arc<Gate>,
@@ -116,11 +121,13 @@ pub fn site(
     changes: TaskTracker,
     front: &Front,
     gate: Gate,
+    holds: HoldSettings,
 ) -> Site {
     let (load, gate) = (Arc::new(Load::new(limits.max_in_flight)), Arc::new(gate));
     let state = AppState(Arc::new(Rooms {
         chats: Arc::clone(&chats),
         load: Arc::clone(&load),
+        holds: Holds::new(holds, limits.max_in_flight, limits.request_timeout),
         limits,
         metrics,
         gate: Arc::clone(&gate),

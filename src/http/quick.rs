@@ -18,6 +18,7 @@ use tracing::Level;
 use super::dress::{dress, request_id};
 use super::encoding;
 use super::extract::{Form, UUID_CHARS, parse_uuid};
+use super::hold;
 use super::identify::Gate;
 use super::load::Load;
 use super::peer::ClientAddress;
@@ -25,6 +26,7 @@ use super::rate::{RateSubject, Rated};
 use super::reply;
 use super::routes::message::{TokensAsked, TokensParams};
 use super::routes::messages::PollParams;
+use super::tag::{Seen, Tag};
 use super::view::messages::MessagesView;
 use super::view::place::Place;
 use super::view::poller::keeps_pace;
@@ -59,11 +61,11 @@ impl Quick {
         }
         let (headers, uri) = (request.headers(), request.uri());
         let poll = Poll::of(uri)?;
-        if headers.contains_key(header::ORIGIN) {
+        if headers.contains_key(header::ORIGIN) || hold::is_wanted(headers) {
             return None;
         }
         let caller = self.gate.remembered(headers, uri, client)?;
-        let mut response = self.read(&caller, poll, Form::of(headers))?;
+        let mut response = self.read(&caller, poll, headers)?;
         let takes_gzip = encoding::takes_gzip(headers);
         if takes_gzip && response.body().size_hint().lower() > encoding::LARGE as u64 {
             return None;
@@ -82,10 +84,11 @@ impl Quick {
         }
     }
 
-    fn read(&self, caller: &Caller, poll: Poll, form: Form) -> Option<Response> {
+    fn read(&self, caller: &Caller, poll: Poll, headers: &HeaderMap) -> Option<Response> {
+        let form = Form::of(headers);
         let answered = match poll {
             Poll::Tokens(message, position, params) => {
-                let asked = TokensAsked::new(form, position, &params).ok()?;
+                let asked = TokensAsked::new(form, headers, position, &params).ok()?;
                 let reader = caller.owner.into();
                 let poll = self.chats.tokens_at_hand(reader, message, asked.cursors)?;
                 if !asked.is_little(&poll) {
@@ -94,12 +97,17 @@ impl Quick {
                 let hint = self.load.poll_after_ms(poll.activity);
                 asked.reply(&Place::Owners, poll, hint)
             }
-            Poll::Messages(chat, cursor, params) => {
-                let chat = self.chats.watched_at_hand(caller.owner, chat)?;
+            Poll::Messages(id, cursor, params) => {
+                let chat = self.chats.watched_at_hand(caller.owner, id)?;
                 let quiet = self.chats.quiet_at_hand(&chat, cursor, params.revision)?;
                 let hint = self.load.poll_after_ms(quiet.activity);
                 match form {
-                    Form::Json => reply::json(StatusCode::OK, &MessagesView::quiet(quiet, hint)),
+                    Form::Json => {
+                        let tag = Tag::of_quiet(id, &quiet);
+                        let view =
+                            || reply::json(StatusCode::OK, &MessagesView::quiet(quiet, hint));
+                        Seen::of(headers).json(&tag, Some(hint), view)
+                    }
                     Form::Fragment | Form::Page if keeps_pace(params.after, hint) => {
                         Ok(reply::no_content())
                     }

@@ -104,6 +104,15 @@ impl Rated {
         taken.map_err(Refused::into_problem)
     }
 
+    /// A poll that turns out to be so many more.
+    pub async fn further_polls(&self, polls: usize) -> Result<(), Problem> {
+        for _ in 0..polls {
+            let taken = self.take(Budget::Polls).await;
+            taken.map_err(Refused::into_problem)?;
+        }
+        Ok(())
+    }
+
     /// # Errors
     /// If it is one too many.
     pub async fn come_in(&self) -> Result<(), Problem> {

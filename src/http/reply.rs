@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio_util::io::ReaderStream;
 
 use super::problem::Problem;
+use super::tag::POLL_AFTER_MS;
 
 /// Where HTMX takes the browser's address bar.
 pub const HX_PUSH_URL: HeaderName = HeaderName::from_static("hx-push-url");
@@ -31,6 +32,24 @@ const HEADERS: usize = 12;
 pub fn json(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {
     let body = serde_json::to_vec(value).map_err(|error| Problem::internal(&error))?;
     Ok(whole(status, JSON, body))
+}
+
+/// JSON that has been written already.
+pub fn json_bytes(status: StatusCode, body: Vec<u8>) -> Response {
+    whole(status, JSON, body)
+}
+
+/// The client has it already. `hint`: milliseconds until the next poll is worth while.
+pub fn not_modified(hint: Option<u64>) -> Response {
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    if let Some(hint) = hint {
+        headers.insert(POLL_AFTER_MS, HeaderValue::from(hint));
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    *response.headers_mut() = headers;
+    response
 }
 
 /// An answer that is all there, with room for the headers that every answer has.

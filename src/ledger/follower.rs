@@ -65,6 +65,12 @@ impl Follower {
         }
     }
 
+    /// How old what is given out may be, beyond the writing node's flush interval.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        self.followed.interval()
+    }
+
     /// The message as the database has it, at most an interval ago. None if there is none.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use entity::llm_attempt::CacheLookup;
 use entity::token_ledger::Channel;
 use entity::{ChatId, MessageId, Origin, OwnerId, RequestId, Timestamp};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::backlog::Backlog;
@@ -65,6 +66,7 @@ pub struct Live {
     backlog: Arc<Backlog>,
     leased_until: Mutex<Instant>,
     stops: Stops,
+    grown: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -118,7 +120,18 @@ impl Live {
         let is_held = text.seals > 0;
         text.track_mut(channel).append(&piece, is_held);
         self.backlog.add(piece.len());
+        drop(text);
+        if !is_held {
+            self.grown.notify_waiters();
+        }
         Ok(())
+    }
+
+    /// Wakes whoever waits for more text, or for the ledger's end, and keeps nothing for who comes later: who waits
+    /// registers, and then reads.
+    #[must_use]
+    pub fn grown(&self) -> Arc<Notify> {
+        Arc::clone(&self.grown)
     }
 
     /// Returns when there is room for more text that the database does not have yet.
@@ -258,6 +271,8 @@ impl Live {
         if text.seals == 0 {
             text.said.let_go();
             text.thought.let_go();
+            drop(text);
+            self.grown.notify_waiters();
         }
     }
 
@@ -413,11 +428,13 @@ impl Ledgers {
             backlog: Arc::clone(&self.backlog),
             leased_until: Mutex::new(leased_until),
             stops: Stops::default(),
+            grown: Arc::default(),
         });
         let before = self.write().insert(Arc::clone(&live));
         if let Some(before) = before {
             // An earlier attempt that this node had lost, and has now taken up again.
             before.stop(Stop::Ended);
+            before.grown.notify_waiters();
         }
         live
     }
@@ -443,6 +460,8 @@ impl Ledgers {
         if held.is_some_and(|held| std::ptr::eq(Arc::as_ptr(held), live)) {
             ledgers.remove(live.ids.message);
         }
+        drop(ledgers);
+        live.grown.notify_waiters();
     }
 
     /// Tells all answers to stop.

@@ -107,6 +107,11 @@ where
         }
     }
 
+    /// How old what is under way may be.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// What `look` reads, or has read for somebody else. `look` gets what was read before, and the watch that was
     /// taken before it began comes from `watch`, once it is known of which chat.
     ///

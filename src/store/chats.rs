@@ -6,8 +6,8 @@ use entity::chat::{ActiveModel, Column, Entity, Model, OnBusy, Status};
 use entity::{ChatId, MessageId, OwnerId, Parameters, Timestamp, chat_message};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, IntoActiveModel, QueryFilter,
-    QueryOrder, QuerySelect, Select, Statement, sea_query::Expr,
+    ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, IntoActiveModel,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, Select, Statement, sea_query::Expr,
 };
 
 use super::batches::padded;
@@ -132,6 +132,30 @@ impl Store {
             .limit(limit)
             .all(self.reader())
             .await?)
+    }
+
+    /// How many chats the owner has, and the ids and revisions of the `limit` that were changed last, the last one first.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn list_state(
+        &self,
+        owner: OwnerId,
+        limit: u64,
+    ) -> Result<(u64, Vec<(ChatId, i64)>), StoreError> {
+        let chats = Entity::find()
+            .filter(Column::OwnerId.eq(owner))
+            .filter(Column::DeletedAt.is_null());
+        let count = chats.clone().count(self.reader()).await?;
+        let head = chats
+            .select_only()
+            .columns([Column::Id, Column::Revision])
+            .order_by_desc(Column::UpdatedAt)
+            .order_by_desc(Column::Id)
+            .limit(limit)
+            .into_tuple()
+            .all(self.reader());
+        Ok((count, head.await?))
     }
 
     /// The titles of those of these chats that are the owner's.

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use entity::ChatId;
+use tokio::sync::Notify;
 
 use super::{Store, Tx};
 
@@ -16,6 +17,7 @@ use super::{Store, Tx};
 pub struct Watch {
     chat: ChatId,
     changes: AtomicU64,
+    moved: Arc<Notify>,
     all: Weak<Watched>,
 }
 
@@ -37,6 +39,13 @@ impl Watch {
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
+    }
+
+    /// Wakes whoever waits for the next change, and keeps none for who comes later: who waits registers, and then
+    /// reads.
+    #[must_use]
+    pub fn moved(&self) -> Arc<Notify> {
+        Arc::clone(&self.moved)
     }
 }
 
@@ -65,6 +74,7 @@ impl Watched {
         let watch = Arc::new(Watch {
             chat,
             changes: AtomicU64::new(0),
+            moved: Arc::default(),
             all: Arc::downgrade(self),
         });
         watches.insert(chat, Arc::downgrade(&watch));
@@ -75,6 +85,7 @@ impl Watched {
         let watch = self.lock().get(&chat).and_then(Weak::upgrade);
         if let Some(watch) = watch {
             watch.changes.fetch_add(1, Ordering::Release);
+            watch.moved.notify_waiters();
         }
     }
 

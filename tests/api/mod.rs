@@ -14,6 +14,7 @@ mod html;
 mod idempotency;
 mod message;
 mod on_busy;
+mod poll;
 mod reaction;
 mod restore;
 mod search;

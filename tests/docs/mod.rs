@@ -4,6 +4,8 @@
 //! In what a command is to print, `…` stands for anything, and UUIDs and times for any others.
 //! A line `# …` between commands is a comment.
 
+mod contract;
+
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};

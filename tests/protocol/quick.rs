@@ -103,6 +103,8 @@ on_both_databases! {
             vec![("hx-request", "true")],
             vec![("hx-request", "true"), ("accept-encoding", "gzip")],
             vec![("accept", "text/html")],
+            vec![("if-none-match", "*")],
+            vec![("if-none-match", "W/\"other\""), ("accept-encoding", "gzip")],
             vec![("host", "evil.example")],
             vec![("x-forwarded-for", "192.0.2.7")],
         ] {

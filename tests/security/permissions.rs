@@ -61,7 +61,7 @@ enum Thing {
 }
 
 /// All there is.
-const ROWS: [(&str, &str, Needs, Thing); 80] = [
+const ROWS: [(&str, &str, Needs, Thing); 83] = [
     ("GET", "/", Read, None),
     ("GET", "/_components", Nobody, None),
     ("GET", "/account", Read, None),
@@ -120,6 +120,7 @@ const ROWS: [(&str, &str, Needs, Thing); 80] = [
     ("POST", "/chat/{uuid}/shares", Write, Chat),
     ("GET", "/chats", Read, None),
     ("GET", "/commands", Read, None),
+    ("GET", "/docs", Nobody, None),
     ("GET", "/healthz", Nobody, None),
     ("GET", "/me", Read, None),
     ("DELETE", "/me", Write, Myself),
@@ -128,6 +129,8 @@ const ROWS: [(&str, &str, Needs, Thing); 80] = [
     ("GET", "/metrics", Admin, None),
     ("GET", "/models", Read, None),
     ("GET", "/openapi.json", Nobody, None),
+    ("GET", "/poll", Read, None),
+    ("POST", "/poll", Read, None),
     ("GET", "/problems/{slug}", Nobody, None),
     ("GET", "/readyz", Nobody, None),
     ("DELETE", "/session/{uuid}", Write, Session),

@@ -2,6 +2,7 @@
 //! by one call, so that neither has more than the other. What many routes have in common is put in here; the
 //! rest stands above each handler.
 
+mod examples;
 mod parts;
 
 use std::sync::LazyLock;
@@ -9,20 +10,23 @@ use std::sync::LazyLock;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing;
+use serde_json::json;
+use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn, Paths};
 use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::{
     Components, ContentBuilder, Info, KnownFormat, License, ObjectBuilder, OpenApi, PathItem, Ref,
-    RefOr, Required, ResponseBuilder, Schema, SchemaFormat, Type,
+    RefOr, Required, Response, ResponseBuilder, Schema, SchemaFormat, Type,
 };
 use utoipa::{PartialSchema as _, ToSchema as _};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::AppState;
-use super::problem::ProblemBody;
+use super::extract::IDEMPOTENCY_KEY;
+use super::problem::{Kind, Problem, ProblemBody};
 use super::routes;
 
-pub use parts::{Conflict, OnceKey, Refused};
+pub use parts::{Conflict, OnceKey, Refused, Unchanged, WaitPreference};
 
 /// What the page alone asks for, which the document does not have. With [`surface`] it is all that there is;
 /// `/_components` is in builds for tests alone.
@@ -32,7 +36,9 @@ pub const UNDOCUMENTED: [(Method, &str); 3] = [
     (Method::POST, "/theme"),
 ];
 
-/// The name of the one answer that all problems are.
+/// A UUID of examples.
+const EXAMPLE_UUID: &str = "01990f5e-7c1a-7b6e-9f0a-3c5d8e2b4a62";
+/// The name of the shape that all problems have, and what the names of their answers begin with.
 const PROBLEM: &str = "Problem";
 
 const DESCRIPTION: &str = "An AI chat server that is polled. The same addresses answer browsers in HTML \
@@ -100,12 +106,14 @@ fn finished(mut document: OpenApi) -> OpenApi {
     let mut schemas = vec![(PROBLEM.to_owned(), ProblemBody::schema())];
     ProblemBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(PROBLEM)));
-    let problem = ResponseBuilder::new()
-        .description("What went wrong (RFC 9457)")
-        .content("application/problem+json", content.build());
-    let problem = RefOr::T(problem.build());
-    components.responses.insert(PROBLEM.to_owned(), problem);
+    for kind in Kind::ALL {
+        let name = problem_name(kind.status().as_u16());
+        if !components.responses.contains_key(&name) {
+            components
+                .responses
+                .insert(name, problems_like(kind).into());
+        }
+    }
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations_mut(item) {
             if let Some(operation) = operation {
@@ -116,7 +124,41 @@ fn finished(mut document: OpenApi) -> OpenApi {
             }
         }
     }
+    examples::add(&mut document);
     document
+}
+
+fn problem_name(status: u16) -> String {
+    format!("{PROBLEM}{status}")
+}
+
+/// What a problem of this status is.
+fn problem(status: u16) -> Ref {
+    Ref::from_response_name(problem_name(status))
+}
+
+/// All kinds of problem that have the status of this one, each with an example.
+fn problems_like(kind: Kind) -> Response {
+    let status = kind.status();
+    let alike = Kind::ALL
+        .into_iter()
+        .filter(|other| other.status() == status);
+    let mut content = ContentBuilder::new().schema(Some(Ref::from_schema_name(PROBLEM)));
+    let mut kinds = Vec::new();
+    for kind in alike {
+        let problem = Problem::bare(kind);
+        let instance = format!("/chat/{EXAMPLE_UUID}");
+        let body = problem.body(&instance, "7f3a");
+        let example = ExampleBuilder::new()
+            .summary(kind.title())
+            .value(Some(json!(body)));
+        content = content.examples_from_iter([(kind.slug(), example.build())]);
+        kinds.push(format!("`{}`", kind.slug()));
+    }
+    ResponseBuilder::new()
+        .description(format!("A problem (RFC 9457): {}", kinds.join(", ")))
+        .content("application/problem+json", content.build())
+        .build()
 }
 
 /// Whether a body has to be there: none is an empty one.
@@ -152,8 +194,8 @@ fn finish(method: &Method, path: &str, operation: &mut Operation) {
         if let RefOr::T(parameter) = parameter {
             problems.extend(match parameter.parameter_in {
                 ParameterIn::Path => [400, 404].as_slice(),
-                // The idempotency key.
-                ParameterIn::Header => &[400, 409, 422],
+                ParameterIn::Header if parameter.name == IDEMPOTENCY_KEY => &[400, 409, 422],
+                ParameterIn::Header => &[],
                 ParameterIn::Query | ParameterIn::QueryString | ParameterIn::Cookie => &[400],
             });
         }
@@ -163,8 +205,7 @@ fn finish(method: &Method, path: &str, operation: &mut Operation) {
     }
     let responses = &mut operation.responses.responses;
     for status in problems {
-        let problem = Ref::from_response_name(PROBLEM);
-        responses.insert(status.to_string(), problem.into());
+        responses.insert(status.to_string(), problem(status).into());
     }
 }
 
@@ -186,7 +227,10 @@ fn path_parameter(name: &str) -> Parameter {
     let schema: RefOr<Schema> = match name {
         "uuid" | "last_uuid" => {
             let uuid = SchemaFormat::KnownFormat(KnownFormat::Uuid);
-            text().format(Some(uuid)).into()
+            text()
+                .format(Some(uuid))
+                .examples([json!(EXAMPLE_UUID)])
+                .into()
         }
         "position" => Ref::from_schema_name("Position").into(),
         "number" => ObjectBuilder::new()

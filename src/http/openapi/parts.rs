@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Required, Response, Type};
+use utoipa::openapi::{
+    HeaderBuilder, ObjectBuilder, RefOr, Required, Response, ResponseBuilder, Type,
+};
 use utoipa::{IntoParams, IntoResponses};
 
-use super::PROBLEM;
+use super::problem;
 use crate::http::extract::{IDEMPOTENCY_KEY, MAX_KEY_BYTES};
 
 /// The key under which a POST has its effect once.
@@ -14,21 +16,65 @@ pub struct OnceKey;
 
 impl IntoParams for OnceKey {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        let key = ObjectBuilder::new()
-            .schema_type(Type::String)
+        let key = text()
             .min_length(Some(1))
             .max_length(Some(MAX_KEY_BYTES))
             .pattern(Some("^[!-~]+$"));
-        let header = ParameterBuilder::new()
-            .name(IDEMPOTENCY_KEY)
-            .parameter_in(ParameterIn::Header)
-            .required(Required::False)
-            .description(Some(
-                "Repeated with the same key, a request has one effect.",
-            ))
-            .schema(Some(key));
-        vec![header.build()]
+        let description = "Repeated with the same key, a request has one effect.";
+        vec![header(IDEMPOTENCY_KEY, description, key)]
     }
+}
+
+/// A poll whose client says what it has: it is told if nothing has changed.
+pub struct Unchanged;
+
+impl IntoParams for Unchanged {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description =
+            "The `ETag` of the answer before: if nothing has changed since, the answer is a 304.";
+        vec![header("if-none-match", description, text())]
+    }
+}
+
+impl IntoResponses for Unchanged {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let response = ResponseBuilder::new()
+            .description("Nothing has changed since the answer whose `ETag` was sent along")
+            .header(
+                "poll-after-ms",
+                HeaderBuilder::new()
+                    .schema(Some(ObjectBuilder::new().schema_type(Type::Integer)))
+                    .description(Some("Milliseconds until the next poll is worth while."))
+                    .build(),
+            );
+        BTreeMap::from([("304".to_owned(), RefOr::T(response.build()))])
+    }
+}
+
+/// A poll that may be held.
+pub struct WaitPreference;
+
+impl IntoParams for WaitPreference {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "`wait=N` (RFC 7240): the answer may come up to N seconds later, as soon as there is \
+            something new. An answer that was held says so by `Preference-Applied`.";
+        vec![header("prefer", description, text())]
+    }
+}
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+/// A header that may be left out.
+fn header(name: &str, description: &str, schema: ObjectBuilder) -> Parameter {
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(description))
+        .schema(Some(schema))
+        .build()
 }
 
 /// The thing is in a state in which this cannot be done.
@@ -36,7 +82,7 @@ pub struct Conflict;
 
 impl IntoResponses for Conflict {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&["409"])
+        problems(&[409])
     }
 }
 
@@ -45,14 +91,11 @@ pub struct Refused;
 
 impl IntoResponses for Refused {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&["402", "403", "429"])
+        problems(&[402, 403, 429])
     }
 }
 
-fn problems(statuses: &[&str]) -> BTreeMap<String, RefOr<Response>> {
-    let problem = || Ref::from_response_name(PROBLEM).into();
-    statuses
-        .iter()
-        .map(|status| ((*status).to_owned(), problem()))
-        .collect()
+fn problems(statuses: &[u16]) -> BTreeMap<String, RefOr<Response>> {
+    let of = |status: &u16| (status.to_string(), problem(*status).into());
+    statuses.iter().map(of).collect()
 }

@@ -19,10 +19,11 @@ use crate::http::AppState;
 use crate::http::extract::{
     AliasPath, Body, CacheControl, Caller, Form, Params, Posted, parse_uuid, shown_path,
 };
-use crate::http::openapi::{self, Conflict, OnceKey, Refused};
+use crate::http::openapi::{self, Conflict, OnceKey, Refused, Unchanged};
 use crate::http::problem::{Kind, Problem};
 use crate::http::rate::Rated;
 use crate::http::reply;
+use crate::http::tag::Seen;
 use crate::http::view::chat::{
     ChatMain, ChatPage, ChatView, ComposerSent, CreatedView, DeletedNotice, RenamedFragment,
     SentView,
@@ -191,12 +192,13 @@ async fn create(
 
 /// A chat.
 #[utoipa::path(
-    get, path = "/chat/{uuid}", params(ReadParams),
-    responses((status = OK, body = ChatView))
+    get, path = "/chat/{uuid}", params(ReadParams, Unchanged),
+    responses((status = OK, body = ChatView), Unchanged)
 )]
 async fn read(
     State(app): State<AppState>,
     form: Form,
+    headers: HeaderMap,
     frame: Frame,
     Params(params): Params<ReadParams>,
     chat: OwnedChat,
@@ -206,7 +208,7 @@ async fn read(
     match form {
         Form::Json => {
             let view = ChatView::new(chat.row().clone(), &app.chats.defaults());
-            reply::json(StatusCode::OK, &view)
+            Seen::of(&headers).json_of(&view, None)
         }
         Form::Fragment => reply::html(StatusCode::OK, main(&app, &chat, after).await?).await,
         Form::Page => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use entity::OwnerId;
 use serde::Deserialize;
@@ -14,8 +14,10 @@ use utoipa_axum::routes;
 use crate::chat::Chats;
 use crate::http::AppState;
 use crate::http::extract::{Caller, Form, Params};
+use crate::http::openapi::Unchanged;
 use crate::http::problem::Problem;
 use crate::http::reply;
+use crate::http::tag::Seen;
 use crate::http::view::frame::Frame;
 use crate::http::view::list::{ChatListView, ChatsPage, DaysView, SIDE_MAX, SIDE_STEP, SideList};
 use crate::http::view::poller::keeps_pace;
@@ -51,19 +53,20 @@ pub(super) struct PageParams {
 
 /// The caller's chats, the one changed last first.
 #[utoipa::path(
-    get, path = "/chat/list", params(ListParams),
-    responses((status = OK, body = ChatListView))
+    get, path = "/chat/list", params(ListParams, Unchanged),
+    responses((status = OK, body = ChatListView), Unchanged)
 )]
 async fn list(
     State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
+    headers: HeaderMap,
     frame: Frame,
     Params(params): Params<ListParams>,
 ) -> Result<Response, Problem> {
     if form == Form::Json {
         let view = view(&app.chats, owner, params.cursor, params.limit).await?;
-        return reply::json(StatusCode::OK, &view);
+        return Seen::of(&headers).json_of(&view, Some(view.poll_after_ms));
     }
     let side = side_list(&app, owner, frame, params.limit).await?;
     let is_seen = params.seen == Some(side.list.fingerprint());

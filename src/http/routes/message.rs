@@ -2,7 +2,7 @@
 
 use askama::Template as _;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use entity::chat_message::Status;
 use entity::{MessageId, OwnerId, Parameters};
@@ -11,15 +11,19 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::chat::{Again, Cursors, MessageRead, Once, Otherwise, Reader, Sent, TokensPoll};
+use crate::chat::{
+    Again, Awaited, Cursors, MessageRead, Once, Otherwise, Reader, Sent, TokensPoll,
+};
 use crate::http::AppState;
 use crate::http::extract::{
     Body, CacheControl, Caller, Form, MessagePath, NumberPath, Params, Posted, TokensPath,
     parse_position,
 };
-use crate::http::openapi::{self, Conflict, OnceKey, Refused};
+use crate::http::hold::{Hold, Look};
+use crate::http::openapi::{self, Conflict, OnceKey, Refused, Unchanged, WaitPreference};
 use crate::http::problem::Problem;
 use crate::http::reply;
+use crate::http::tag::{Seen, Tag};
 use crate::http::view::chat::SentView;
 use crate::http::view::message::{MessageFragment, MessageView};
 use crate::http::view::place::Place;
@@ -94,16 +98,20 @@ pub(super) struct EditBody {
 }
 
 /// A message.
-#[utoipa::path(get, path = "/chat/message/{uuid}", responses((status = OK, body = MessageView)))]
+#[utoipa::path(
+    get, path = "/chat/message/{uuid}", params(Unchanged),
+    responses((status = OK, body = MessageView), Unchanged)
+)]
 async fn read(
     State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
+    headers: HeaderMap,
     MessagePath(id): MessagePath,
 ) -> Result<Response, Problem> {
     let message = app.chats.message(owner, id).await?;
     match form {
-        Form::Json => reply::json(StatusCode::OK, &MessageView::new(message)),
+        Form::Json => Seen::of(&headers).json_of(&MessageView::new(message), None),
         Form::Fragment | Form::Page => {
             let hint = app.load.poll_after_ms(Activity::Flowing);
             reply::html(StatusCode::OK, MessageFragment::new(message, hint)).await
@@ -294,30 +302,54 @@ pub(super) async fn message_reply(
 
 /// The text since a position.
 #[utoipa::path(
-    get, path = "/chat/message/{uuid}/tokens/{position}", params(TokensParams),
-    responses((status = OK, body = TokensView))
+    get, path = "/chat/message/{uuid}/tokens/{position}", params(TokensParams, Unchanged, WaitPreference),
+    responses((status = OK, body = TokensView), Unchanged)
 )]
 async fn tokens(
     State(app): State<AppState>,
     Caller(owner): Caller,
     form: Form,
+    headers: HeaderMap,
+    hold: Hold,
     TokensPath { message, position }: TokensPath,
     Params(params): Params<TokensParams>,
 ) -> Result<Response, Problem> {
     let reader = (owner.into(), Place::Owners);
-    tokens_reply(&app, form, reader, (message, position), params).await
+    let asked = TokensAsked::new(form, &headers, position, &params)?;
+    tokens_reply(&app, reader, message, asked, hold).await
 }
 
 /// What is new of a message's text, for who reads it here.
 pub(super) async fn tokens_reply(
     app: &AppState,
-    form: Form,
     (reader, place): (Reader, Place),
-    (id, position): (MessageId, Position),
-    params: TokensParams,
+    id: MessageId,
+    asked: TokensAsked,
+    hold: Hold,
 ) -> Result<Response, Problem> {
-    let asked = TokensAsked::new(form, position, &params)?;
-    let poll = app.chats.poll_tokens(reader, id, asked.cursors).await?;
+    let ask = || async { Ok(app.chats.poll_tokens(reader, id, asked.cursors).await?) };
+    let poll = ask().await?;
+    if !hold.is_wanted() {
+        return tokens_found(app, (reader, place), id, asked, poll).await;
+    }
+    let look = |poll: &TokensPoll| Look {
+        is_new: asked.is_news(poll),
+        activity: poll.activity,
+    };
+    let awaited = [Awaited::Message(id)];
+    let found = Box::pin(hold.until_new(app, &awaited, poll, look, ask));
+    let (poll, applied) = found.await?.into_parts();
+    let response = tokens_found(app, (reader, place), id, asked, poll).await?;
+    Ok(applied.tell(response))
+}
+
+async fn tokens_found(
+    app: &AppState,
+    (reader, place): (Reader, Place),
+    id: MessageId,
+    asked: TokensAsked,
+    poll: TokensPoll,
+) -> Result<Response, Problem> {
     let hint = app.load.poll_after_ms(poll.activity);
     if asked.is_little(&poll) {
         return asked.reply(&place, poll, hint);
@@ -333,6 +365,8 @@ pub(super) async fn tokens_reply(
 /// What a token poll asks for.
 pub(in crate::http) struct TokensAsked {
     form: Form,
+    /// What a program has answers of.
+    seen: Seen,
     pub cursors: Cursors,
     read: PageRead,
     /// Of a page: milliseconds between its polls.
@@ -340,7 +374,12 @@ pub(in crate::http) struct TokensAsked {
 }
 
 impl TokensAsked {
-    pub fn new(form: Form, position: Position, params: &TokensParams) -> Result<Self, Problem> {
+    pub fn new(
+        form: Form,
+        headers: &HeaderMap,
+        position: Position,
+        params: &TokensParams,
+    ) -> Result<Self, Problem> {
         let reasoning = params.reasoning.as_deref().map(parse_position);
         // A page is shown the last block anew, as long as it may change.
         let read = PageRead {
@@ -356,6 +395,7 @@ impl TokensAsked {
         };
         Ok(Self {
             form,
+            seen: Seen::of(headers),
             cursors,
             read,
             after: params.after,
@@ -373,10 +413,20 @@ impl TokensAsked {
         self.form == Form::Json || (is_written && (self.has_all_of(poll) || is_short()))
     }
 
+    /// Whether there is something in it that the client does not have.
+    fn is_news(&self, poll: &TokensPoll) -> bool {
+        match self.form {
+            Form::Json => poll.is_new() && !self.seen.has(&Tag::of_tokens(poll)),
+            Form::Fragment | Form::Page => poll.status != Status::Pending || !self.has_all_of(poll),
+        }
+    }
+
     /// The answer of a poll that [`Self::is_little`].
     pub fn reply(&self, place: &Place, poll: TokensPoll, hint: u64) -> Result<Response, Problem> {
         if self.form == Form::Json {
-            return reply::json(StatusCode::OK, &TokensView::new(poll, hint));
+            let tag = Tag::of_tokens(&poll);
+            let view = || reply::json(StatusCode::OK, &TokensView::new(poll, hint));
+            return self.seen.json(&tag, Some(hint), view);
         }
         if self.has_all_of(&poll) && keeps_pace(self.after, hint) {
             return Ok(reply::no_content());

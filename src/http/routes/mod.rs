@@ -18,8 +18,10 @@ pub(super) mod messages;
 mod metrics;
 mod models;
 mod openapi;
+mod poll;
 mod problems;
 mod reaction;
+mod reference;
 mod restore;
 mod search;
 mod share;
@@ -44,6 +46,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .merge(restore::router())
         .merge(search::router())
         .merge(messages::router())
+        .merge(poll::router())
         .merge(message::router())
         .merge(reaction::router())
         .merge(share::router())
@@ -55,6 +58,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .merge(health::router())
         .merge(metrics::router())
         .merge(openapi::router())
+        .merge(reference::router())
         .merge(problems::router())
         .merge(theme::router().into())
         .merge(usage::router())

@@ -1,20 +1,21 @@
 //! `/shared/{secret}`: a chat for whoever has a link to it, to read and to poll as its owner does.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use entity::MessageId;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::chat::{ReadParams, first_pages};
-use super::message::{TokensParams, tokens_reply};
-use super::messages::{PollParams, messages_reply};
+use super::message::{TokensAsked, TokensParams, tokens_reply};
+use super::messages::{MessagesAsked, PollParams, messages_reply};
 use crate::chat::ReadableChat as _;
 use crate::http::AppState;
 use crate::http::extract::{CursorPath, Form, Params, TokensPath, parse_uuid};
+use crate::http::hold::Hold;
 use crate::http::link::Link;
-use crate::http::openapi::at;
+use crate::http::openapi::{Unchanged, WaitPreference, at};
 use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::messages::MessagesView;
@@ -65,37 +66,37 @@ async fn read(
 
 /// The messages after a cursor, as its owner polls them.
 #[utoipa::path(
-    get, path = "/shared/{secret}/messages/{last_uuid}", params(PollParams),
-    responses((status = OK, body = MessagesView))
+    get, path = "/shared/{secret}/messages/{last_uuid}", params(PollParams, Unchanged, WaitPreference),
+    responses((status = OK, body = MessagesView), Unchanged)
 )]
 async fn messages(
     State(app): State<AppState>,
     Link { chat, place }: Link,
     form: Form,
+    headers: HeaderMap,
+    hold: Hold,
     CursorPath(cursor): CursorPath,
     Params(params): Params<PollParams>,
 ) -> Result<Response, Problem> {
-    messages_reply(&app, form, (&chat, &place), cursor, params).await
+    let asked = MessagesAsked::new(form, &headers, cursor, params);
+    messages_reply(&app, (chat, place), &asked, hold).await
 }
 
 /// The text since a position, as its owner polls it.
 #[utoipa::path(
-    get, path = "/shared/{secret}/message/{uuid}/tokens/{position}", params(TokensParams),
-    responses((status = OK, body = TokensView))
+    get, path = "/shared/{secret}/message/{uuid}/tokens/{position}", params(TokensParams, Unchanged, WaitPreference),
+    responses((status = OK, body = TokensView), Unchanged)
 )]
 async fn tokens(
     State(app): State<AppState>,
     Link { chat, place }: Link,
     form: Form,
+    headers: HeaderMap,
+    hold: Hold,
     TokensPath { message, position }: TokensPath,
     Params(params): Params<TokensParams>,
 ) -> Result<Response, Problem> {
-    tokens_reply(
-        &app,
-        form,
-        ((&chat).into(), place),
-        (message, position),
-        params,
-    )
-    .await
+    let asked = TokensAsked::new(form, &headers, position, &params)?;
+    let reader = ((&chat).into(), place);
+    tokens_reply(&app, reader, message, asked, hold).await
 }

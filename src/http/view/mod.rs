@@ -6,6 +6,7 @@ pub mod about;
 pub mod account;
 pub mod agents;
 pub mod assets;
+pub mod batch;
 pub mod chat;
 pub mod commands;
 #[cfg(any(test, debug_assertions))]
@@ -21,6 +22,7 @@ pub mod place;
 pub mod poller;
 pub mod problem;
 pub mod reaction;
+pub mod reference;
 pub mod search;
 pub mod share;
 pub mod shared;

@@ -200,4 +200,15 @@ pub(super) const ENGLISH: Words = Words {
     limit_used: "{} of {} {} used this {}; it begins anew at {}.",
     request_id: "Request id:",
     status: "Status {}.",
+
+    reference: "Reference",
+    parameters: "Parameters",
+    body: "Body",
+    problems: "Problems",
+    shapes: "Shapes",
+    fields: "Fields",
+    field: "Field",
+    kind: "Type",
+    meaning: "Meaning",
+    required: "required",
 };

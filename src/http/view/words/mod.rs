@@ -224,6 +224,17 @@ pub struct Words {
     pub limit_used: &'static str,
     pub request_id: &'static str,
     pub status: &'static str,
+
+    pub reference: &'static str,
+    pub parameters: &'static str,
+    pub body: &'static str,
+    pub problems: &'static str,
+    pub shapes: &'static str,
+    pub fields: &'static str,
+    pub field: &'static str,
+    pub kind: &'static str,
+    pub meaning: &'static str,
+    pub required: &'static str,
 }
 
 /// The text with `value` in the place of its first `{}`.
