@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::cache::{CacheSettings, OpenError, ResponseCache};
 use crate::chat::{AttemptSettings, ChatSettings, Chats, Rooms};
 use crate::config::{AgentConfig, BrokenChoice, BusyChoice, Config, FullChoice, TierConfig};
-use crate::http::{self, Front, HoldSettings, HttpLimits, ServeSettings};
+use crate::http::{self, Front, HttpLimits, ServeSettings};
 use crate::ledger::{FlushSettings, Flusher, Follower, Heads, LedgerLimits, Ledgers};
 use crate::limit::{LimitSettings, Limits};
 use crate::model::agent::Agent;
@@ -184,19 +184,14 @@ impl App {
             },
         );
         let (changes, closing) = (TaskTracker::new(), CancellationToken::new());
-        let holds = HoldSettings {
-            longest: Duration::from_millis(config.limits.longest_wait_ms),
-            closing: closing.clone(),
-        };
         let site = http::site(
             chats,
             http_limits(config),
             rates,
             metrics,
-            changes.clone(),
+            (changes.clone(), closing.clone()),
             &front(config),
             gate,
-            holds,
         );
         let (settings, front) = (serve_settings(config), front(config));
         let flushing = Arc::clone(&flusher);
@@ -355,6 +350,7 @@ fn http_limits(config: &Config) -> HttpLimits {
         body_timeout: Duration::from_millis(limits.body_timeout_ms),
         request_timeout: Duration::from_millis(limits.request_timeout_ms),
         max_in_flight: limits.max_in_flight,
+        longest_wait: Duration::from_millis(limits.longest_wait_ms),
     }
 }
 

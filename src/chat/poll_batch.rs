@@ -73,11 +73,13 @@ impl Chats {
             .map(|cursor| self.poll_tokens(owner, cursor.message, cursor.cursors));
         // Collected first: the compiler does not see otherwise that the futures may change threads.
         let (chats, messages) = (chats.collect::<Vec<_>>(), messages.collect::<Vec<_>>());
+        let list = if batch.list {
+            Some(self.list_revision(owner).await?)
+        } else {
+            None
+        };
         Ok(BatchPoll {
-            list: match batch.list {
-                true => Some(self.list_revision(owner).await?),
-                false => None,
-            },
+            list,
             chats: stream::iter(chats).buffered(AT_ONCE).collect().await,
             messages: stream::iter(messages).buffered(AT_ONCE).collect().await,
         })

@@ -13,10 +13,10 @@ use axum::response::Response;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::AppState;
 use super::link::{self, Link};
 use super::problem::Problem;
 use super::visitor::Visitor;
+use super::{AppState, HttpLimits};
 use crate::chat::Awaited;
 use crate::model::hint::Activity;
 
@@ -25,19 +25,13 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// What stays of a request's time for the answer of a poll that was held.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// How polls are held.
-#[derive(Clone, Debug)]
-pub struct HoldSettings {
-    /// For how long, at most. Zero: not at all.
-    pub longest: Duration,
-    /// Once it is cancelled all are let go.
-    pub closing: CancellationToken,
-}
-
 /// The polls that are held.
 #[derive(Debug)]
 pub(super) struct Holds {
-    settings: HoldSettings,
+    /// For how long, at most. Zero: not at all.
+    longest: Duration,
+    /// Once it is cancelled all are let go.
+    closing: CancellationToken,
     held: AtomicUsize,
     most: usize,
 }
@@ -45,23 +39,21 @@ pub(super) struct Holds {
 struct Place<'a>(&'a Holds);
 
 impl Holds {
-    /// `most`: polls that are held at once. `request_timeout`: when a request is given up.
-    pub fn new(settings: HoldSettings, most: usize, request_timeout: Duration) -> Self {
-        let longest = request_timeout.saturating_sub(MARGIN);
+    /// As many are held as requests may be in flight.
+    pub fn new(limits: &HttpLimits, closing: CancellationToken) -> Self {
+        let longest = limits.request_timeout.saturating_sub(MARGIN);
         Self {
-            settings: HoldSettings {
-                longest: settings.longest.min(longest),
-                ..settings
-            },
+            longest: limits.longest_wait.min(longest),
+            closing,
             held: AtomicUsize::new(0),
-            most,
+            most: limits.max_in_flight,
         }
     }
 
     fn enter(&self) -> Option<Place<'_>> {
         let place = Place(self);
         let before = self.held.fetch_add(1, Ordering::Relaxed);
-        (before < self.most && !self.settings.closing.is_cancelled()).then_some(place)
+        (before < self.most && !self.closing.is_cancelled()).then_some(place)
     }
 }
 
@@ -141,7 +133,7 @@ impl Hold {
     where
         F: Future<Output = Result<T, Problem>>,
     {
-        let longest = app.holds.settings.longest;
+        let longest = app.holds.longest;
         let not_held = |poll| Found {
             poll,
             applied: None,
@@ -166,7 +158,7 @@ impl Hold {
             tokio::select! {
                 () = news.first() => {}
                 () = sleep_until(scan.min(until)) => {}
-                () = app.holds.settings.closing.cancelled() => {
+                () = app.holds.closing.cancelled() => {
                     drop(waiting);
                     break;
                 }

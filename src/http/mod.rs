@@ -34,6 +34,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::FromRef;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceBuilder;
 use tower::util::option_layer;
@@ -42,7 +43,6 @@ use crate::chat::Chats;
 use crate::limit::Limits;
 
 pub use axum_extra::extract::cookie::Key;
-pub use hold::HoldSettings;
 pub use identify::{Gate, Gateway};
 pub use openapi::{UNDOCUMENTED, surface};
 pub use peer::Front;
@@ -80,6 +80,8 @@ pub struct HttpLimits {
     pub request_timeout: Duration,
     /// Requests in flight; further ones are turned away.
     pub max_in_flight: usize,
+    /// How long a poll is held at most that asks for it. Zero: none is.
+    pub longest_wait: Duration,
 }
 
 impl Deref for AppState {
@@ -111,23 +113,22 @@ pub struct Site {
 
 /// The whole surface.
 ///
-/// Requests that change something are worked on as tasks of `changes`, whether or not their client
+/// Polls are held until `closing`. Requests that change something are worked on as tasks of `changes`, whether or not their client
 /// waits for the answer: what happens after a commit must not depend on it (P8).
 pub fn site(
     chats: Arc<Chats>,
     limits: HttpLimits,
     rates: Arc<Limits>,
     metrics: PrometheusHandle,
-    changes: TaskTracker,
+    (changes, closing): (TaskTracker, CancellationToken),
     front: &Front,
     gate: Gate,
-    holds: HoldSettings,
 ) -> Site {
     let (load, gate) = (Arc::new(Load::new(limits.max_in_flight)), Arc::new(gate));
     let state = AppState(Arc::new(Rooms {
         chats: Arc::clone(&chats),
         load: Arc::clone(&load),
-        holds: Holds::new(holds, limits.max_in_flight, limits.request_timeout),
+        holds: Holds::new(&limits, closing),
         limits,
         metrics,
         gate: Arc::clone(&gate),

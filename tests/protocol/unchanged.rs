@@ -79,14 +79,14 @@ on_both_databases! {
                 *tag = is_unchanged(&app, path).await;
             }
         }
-        let list = is_unchanged(&app, "/chat/list").await;
+        let listed = is_unchanged(&app, "/chat/list").await;
         end.cancel();
         app.settle().await;
         for (path, tag) in &tags {
             ask(&app, path, tag).await.expect(200);
             is_unchanged(&app, path).await;
         }
-        ask(&app, "/chat/list", &list).await.expect(200);
+        ask(&app, "/chat/list", &listed).await.expect(200);
         app.stop().await;
     }
 

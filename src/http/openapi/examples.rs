@@ -24,9 +24,10 @@ pub(super) fn add(document: &mut OpenApi) {
                     .for_each(|content| shapes.give(content));
             }
             for response in operation.responses.responses.values_mut() {
-                if let RefOr::T(response) = response {
-                    let json = response.content.get_mut(MEDIA);
-                    json.into_iter().for_each(|content| shapes.give(content));
+                if let RefOr::T(response) = response
+                    && let Some(content) = response.content.get_mut(MEDIA)
+                {
+                    shapes.give(content);
                 }
             }
         }

@@ -108,11 +108,8 @@ fn finished(mut document: OpenApi) -> OpenApi {
     components.schemas.extend(schemas);
     for kind in Kind::ALL {
         let name = problem_name(kind.status().as_u16());
-        if !components.responses.contains_key(&name) {
-            components
-                .responses
-                .insert(name, problems_like(kind).into());
-        }
+        let alike = components.responses.entry(name);
+        alike.or_insert_with(|| problems_like(kind).into());
     }
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations_mut(item) {

@@ -11,7 +11,7 @@ use crate::http::openapi;
 use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::frame::Frame;
-use crate::http::view::reference::{Reference, ReferencePage};
+use crate::http::view::reference::ReferencePage;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(reference))
@@ -21,11 +21,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/docs", responses((status = OK, body = Object)))]
 async fn reference(form: Form, frame: Frame) -> Result<Response, Problem> {
     if form.is_html() {
-        let page = ReferencePage {
-            frame,
-            reference: Reference::made(),
-        };
-        return reply::html(StatusCode::OK, page).await;
+        return reply::html(StatusCode::OK, ReferencePage::new(frame)).await;
     }
     reply::json(StatusCode::OK, openapi::document())
 }

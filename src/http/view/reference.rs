@@ -15,7 +15,7 @@ use super::words::W;
 use crate::http::{openapi, problem};
 
 /// All that is on the page.
-pub struct Reference {
+struct Reference {
     about: String,
     groups: Vec<Group>,
     shapes: Vec<Shape>,
@@ -82,23 +82,23 @@ struct Kind {
 #[template(path = "reference.html")]
 pub struct ReferencePage {
     pub frame: Frame,
-    pub reference: &'static Reference,
+    reference: &'static Reference,
+    kinds: BTreeMap<u16, Vec<problem::Kind>>,
 }
 
 impl ReferencePage {
-    /// The kinds of problem of each status.
-    fn problem_kinds(&self) -> BTreeMap<u16, Vec<problem::Kind>> {
-        let mut kinds: BTreeMap<u16, Vec<problem::Kind>> = BTreeMap::new();
-        for kind in problem::Kind::ALL {
-            kinds.entry(kind.status().as_u16()).or_default().push(kind);
+    pub fn new(frame: Frame) -> Self {
+        Self {
+            frame,
+            reference: Reference::made(),
+            kinds: problem_kinds(),
         }
-        kinds
     }
 }
 
 impl Reference {
     /// What the document says.
-    pub fn made() -> &'static Self {
+    fn made() -> &'static Self {
         static MADE: LazyLock<Reference> = LazyLock::new(|| {
             let document = serde_json::to_value(openapi::document());
             Reference::of(&document.unwrap_or_default())
@@ -271,6 +271,16 @@ impl Kind {
     }
 }
 
+/// The kinds of problem of each status.
+fn problem_kinds() -> BTreeMap<u16, Vec<problem::Kind>> {
+    let mut kinds: BTreeMap<u16, Vec<problem::Kind>> = BTreeMap::new();
+    for kind in problem::Kind::ALL {
+        let alike = kinds.entry(kind.status().as_u16());
+        alike.or_default().push(kind);
+    }
+    kinds
+}
+
 fn entries(said: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let said = said.as_object().into_iter().flatten();
     said.map(|(name, said)| (name.as_str(), said))
@@ -297,11 +307,8 @@ mod tests {
 
     #[test]
     fn the_page_has_every_operation_and_leads_to_every_shape() {
-        let reference = Reference::made();
-        let page = ReferencePage {
-            frame: Frame::default(),
-            reference,
-        };
+        let page = ReferencePage::new(Frame::default());
+        let reference = page.reference;
         let page = page.render().unwrap();
         for (method, path) in openapi::surface() {
             let written = path.replace('{', "&#123;").replace('}', "&#125;");
