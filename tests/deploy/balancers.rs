@@ -4,12 +4,15 @@
 use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
@@ -112,13 +115,7 @@ struct Answered {
 
 impl Balancer {
     /// Runs it until it answers.
-    async fn run(
-        mut command: Command,
-        package: &str,
-        port: u16,
-        certificate: &str,
-        nodes: &Nodes,
-    ) -> Self {
+    async fn run(mut command: Command, package: &str, port: u16, certificate: &str) -> Self {
         let program = command
             .as_std()
             .get_program()
@@ -134,7 +131,7 @@ impl Balancer {
             _child: child,
             client: client(port, certificate),
             base: format!("https://{HOST}:{port}"),
-            token: nodes.token.clone(),
+            token: String::new(),
         };
         eventually("the balancer finds its nodes", async || {
             let url = format!("{}/readyz", balancer.base);
@@ -143,6 +140,14 @@ impl Balancer {
         })
         .await;
         balancer
+    }
+
+    /// Speaks to it as the user of this token.
+    fn known_by(self, token: &str) -> Self {
+        Self {
+            token: token.to_owned(),
+            ..self
+        }
     }
 
     async fn get(&self, path: &str) -> Answered {
@@ -203,8 +208,12 @@ fn client(port: u16, certificate: &str) -> reqwest::Client {
         .unwrap()
 }
 
-/// What all balancers have to do.
-async fn stands_the_test(mut nodes: Nodes, balancer: Balancer) {
+/// What all balancers have to do before nodes.
+async fn serves_chats(run: impl AsyncFn(&Path, &[(&str, &str)]) -> Balancer) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut nodes = Nodes::start().await;
+    let balancer = run(dir.path(), &nodes.places()).await;
+    let balancer = balancer.known_by(&nodes.token);
     chats_stay_with_their_nodes(&nodes, &balancer).await;
     what_is_not_for_everybody_stays_inside(&nodes, &balancer).await;
     a_node_goes_and_nobody_notices(&mut nodes, &balancer).await;
@@ -326,45 +335,126 @@ async fn a_node_goes_and_nobody_notices(nodes: &mut Nodes, balancer: &Balancer) 
     }
 }
 
+/// What all balancers have to do with nodes that break off before they answer.
+async fn asks_twice_only_to_read(run: impl AsyncFn(&Path, &[(&str, &str)]) -> Balancer) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broken = Vec::new();
+    for _ in NODES {
+        broken.push(Broken::start().await);
+    }
+    let addresses = broken.iter().map(|node| node.address.as_str());
+    let places: Vec<(&str, &str)> = NODES.into_iter().zip(addresses).collect();
+    let balancer = run(dir.path(), &places).await;
+    let mut times = Vec::new();
+    for (method, path) in [
+        // First, while none of them is left alone because of another request.
+        (
+            Method::GET,
+            "/chat/01990f5e-7c1a-7b6e-9f0a-3c5d8e2b4a61/messages",
+        ),
+        (
+            Method::POST,
+            "/chat/01990f5e-7c1a-7b6e-9f0a-3c5d8e2b4a61/send",
+        ),
+        (
+            Method::PUT,
+            "/chat/message/01990f5e-7c1a-7b6e-9f0a-3c5d8e2b4a61",
+        ),
+        (Method::PATCH, "/chat/01990f5e-7c1a-7b6e-9f0a-3c5d8e2b4a61"),
+        (Method::DELETE, "/chat/01990f5e-7c1a-7b6e-9f0a-3c5d8e2b4a61"),
+    ] {
+        // Until they are no longer left alone because of the request before.
+        eventually("a node is asked", async || {
+            let before = asked(&broken);
+            // A 502, or a connection that is closed as the node's was.
+            let url = format!("{}{path}", balancer.base);
+            let answer = balancer.client.request(method.clone(), url).send().await;
+            assert!(
+                !answer.is_ok_and(|answer| answer.status().is_success()),
+                "{method}"
+            );
+            let came = asked(&broken) - before;
+            (came > 0).then(|| times.push((method.clone(), came)))
+        })
+        .await;
+    }
+    for (method, came) in &times {
+        match *method {
+            Method::GET => assert!(*came > 1, "{method} came {came} times"),
+            _ => assert_eq!(*came, 1, "{method} came {came} times"),
+        }
+    }
+}
+
+/// A node that takes requests and hangs up, but says that it is well.
+struct Broken {
+    address: String,
+    asked: Arc<AtomicU32>,
+}
+
+impl Broken {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let asked = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let counter = Arc::clone(&counter);
+                tokio::spawn(async move {
+                    let mut head = Vec::new();
+                    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                        if stream.read_buf(&mut head).await.unwrap_or(0) == 0 {
+                            return;
+                        }
+                    }
+                    if head.starts_with(b"GET /readyz ") {
+                        let well =
+                            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok";
+                        let _ = stream.write_all(well.as_bytes()).await;
+                    } else {
+                        counter.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        Self { address, asked }
+    }
+}
+
+/// Requests that have come to all of them.
+fn asked(nodes: &[Broken]) -> u32 {
+    let counts = nodes.iter().map(|node| node.asked.load(Ordering::SeqCst));
+    counts.sum()
+}
+
 fn path(dir: &Path, name: &str) -> String {
     dir.join(name).to_str().unwrap().to_owned()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nginx_keeps_chats_together() {
-    let nodes = Nodes::start().await;
-    let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path();
+async fn nginx(dir: &Path, nodes: &[(&str, &str)]) -> Balancer {
     let certificate = write_certificate(dir, HOST);
-    let port = free_port();
+    let (plain, port) = (free_port(), free_port());
     fs::create_dir(dir.join("pollen")).unwrap();
     for part in ["balance.conf", "proxy.conf"] {
-        fs::copy(
-            Path::new("deploy/nginx/pollen").join(part),
-            dir.join("pollen").join(part),
-        )
-        .unwrap();
+        let shipped = Path::new("deploy/nginx/pollen").join(part);
+        fs::copy(shipped, dir.join("pollen").join(part)).unwrap();
     }
-    let (plain, secure) = (free_port().to_string(), port.to_string());
-    let mut changes = nodes.places();
     let listen = [
         format!("listen 127.0.0.1:{plain};"),
-        format!("listen 127.0.0.1:{secure} ssl http2;"),
+        format!("listen 127.0.0.1:{port} ssl http2;"),
     ];
     let (cert, key) = (path(dir, "cert.pem"), path(dir, "key.pem"));
-    changes.extend([
+    let changes = [
         ("listen 80;", listen[0].as_str()),
         ("listen [::]:80;", ""),
         ("listen 443 ssl http2;", listen[1].as_str()),
         ("listen [::]:443 ssl http2;", ""),
         ("/etc/ssl/pollen/fullchain.pem", cert.as_str()),
         ("/etc/ssl/pollen/key.pem", key.as_str()),
-    ]);
-    fs::write(
-        dir.join("pollen.conf"),
-        with("deploy/nginx/pollen.conf", &changes),
-    )
-    .unwrap();
+    ];
+    let site = with("deploy/nginx/pollen.conf", &[nodes, &changes].concat());
+    fs::write(dir.join("pollen.conf"), site).unwrap();
     // What a distribution's own file has around it; all that it writes goes here.
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
@@ -375,81 +465,90 @@ async fn nginx_keeps_chats_together() {
          http {{ access_log off; {temporary} include pollen.conf; }}",
         path(dir, "pid")
     );
-    let file = dir.join("nginx.conf");
-    fs::write(&file, whole).unwrap();
+    fs::write(dir.join("nginx.conf"), whole).unwrap();
     let (prefix, file) = (path(dir, ""), path(dir, "nginx.conf"));
     let arguments = ["-t", "-q", "-e", "stderr", "-p", &prefix, "-c", &file];
     let said = content(&tool("nginx", "nginx", &arguments).await);
     assert_eq!(said.trim(), "", "warnings count too");
     let mut nginx = Command::new("nginx");
-    nginx.args(["-e", "stderr", "-p", &prefix, "-c", &file]);
-    let balancer = Balancer::run(nginx, "nginx", port, &certificate, &nodes).await;
-    stands_the_test(nodes, balancer).await;
+    nginx
+        .args(["-e", "stderr", "-p", &prefix, "-c", &file])
+        .stderr(Stdio::null());
+    Balancer::run(nginx, "nginx", port, &certificate).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn haproxy_keeps_chats_together() {
-    let nodes = Nodes::start().await;
-    let dir = tempfile::tempdir().unwrap();
-    let certificate = write_certificate(dir.path(), HOST);
-    let port = free_port();
-    let (plain, both) = (free_port(), path(dir.path(), "both.pem"));
+async fn haproxy(dir: &Path, nodes: &[(&str, &str)]) -> Balancer {
+    let certificate = write_certificate(dir, HOST);
+    let (plain, port, both) = (free_port(), free_port(), path(dir, "both.pem"));
     let bind = [
         format!("bind 127.0.0.1:{plain}"),
         format!("bind 127.0.0.1:{port} ssl"),
     ];
-    let mut changes = nodes.places();
-    changes.extend([
+    let changes = [
         ("bind :80", bind[0].as_str()),
         ("bind :443 ssl", bind[1].as_str()),
         ("/etc/haproxy/pollen.pem", both.as_str()),
-    ]);
-    let file = dir.path().join("haproxy.cfg");
-    fs::write(&file, with("deploy/haproxy/haproxy.cfg", &changes)).unwrap();
-    let file = file.to_str().unwrap();
-    let said = content(&tool("haproxy", "haproxy", &["-c", "-q", "-f", file]).await);
+    ];
+    let file = path(dir, "haproxy.cfg");
+    let config = with("deploy/haproxy/haproxy.cfg", &[nodes, &changes].concat());
+    fs::write(&file, config).unwrap();
+    let said = content(&tool("haproxy", "haproxy", &["-c", "-q", "-f", &file]).await);
     assert_eq!(said.trim(), "", "warnings count too");
     let mut haproxy = Command::new("haproxy");
-    haproxy.args(["-db", "-f", file]);
-    let balancer = Balancer::run(haproxy, "haproxy", port, &certificate, &nodes).await;
-    stands_the_test(nodes, balancer).await;
+    haproxy.args(["-db", "-f", &file]).stderr(Stdio::null());
+    Balancer::run(haproxy, "haproxy", port, &certificate).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn caddy_keeps_chats_together() {
-    let nodes = Nodes::start().await;
-    let dir = tempfile::tempdir().unwrap();
-    let certificate = write_certificate(dir.path(), HOST);
+async fn caddy(dir: &Path, nodes: &[(&str, &str)]) -> Balancer {
+    let shipped = ["fmt", "--diff", "deploy/caddy/Caddyfile"];
+    let formatted = content(&tool("caddy", "caddy", &shipped).await);
+    let is_changed = |line: &str| line.starts_with(['+', '-']);
+    assert!(!formatted.lines().any(is_changed), "{formatted}");
+
+    let certificate = write_certificate(dir, HOST);
     let port = free_port();
-    let (cert, key) = (path(dir.path(), "cert.pem"), path(dir.path(), "key.pem"));
+    let (cert, key) = (path(dir, "cert.pem"), path(dir, "key.pem"));
     // No administration, no redirects and no authority of its own: a certificate is there.
     let site = format!(
         "{{\n\tadmin off\n\tauto_https disable_redirects\n}}\n\
          https://{HOST}:{port} {{\n\tbind 127.0.0.1\n\ttls {cert} {key}\n"
     );
-    let mut changes = nodes.places();
-    changes.push(("chat.example.org {\n", site.as_str()));
-    let file = dir.path().join("Caddyfile");
-    fs::write(&file, with("deploy/caddy/Caddyfile", &changes)).unwrap();
-    let file = file.to_str().unwrap();
+    let changes = [("chat.example.org {\n", site.as_str())];
+    let file = path(dir, "Caddyfile");
+    let config = with("deploy/caddy/Caddyfile", &[nodes, &changes].concat());
+    fs::write(&file, config).unwrap();
     let caddy = |what: &str| {
         let mut caddy = Command::new("caddy");
         caddy
-            .args([what, "--config", file, "--adapter", "caddyfile"])
-            .env("HOME", PathBuf::from(dir.path()))
-            .env("XDG_DATA_HOME", dir.path())
-            .env("XDG_CONFIG_HOME", dir.path())
+            .args([what, "--config", &file, "--adapter", "caddyfile"])
+            .env("HOME", dir)
+            .env("XDG_DATA_HOME", dir)
+            .env("XDG_CONFIG_HOME", dir)
             .stderr(Stdio::null());
         caddy
     };
-    let shipped = ["fmt", "--diff", "deploy/caddy/Caddyfile"];
-    let formatted = content(&tool("caddy", "caddy", &shipped).await);
-    let is_changed = |line: &str| line.starts_with(['+', '-']);
-    assert!(!formatted.lines().any(is_changed), "{formatted}");
     let is_valid = caddy("validate").status().await;
     let is_valid =
         is_valid.unwrap_or_else(|error| panic!("{}: {error}", missing("caddy", "caddy")));
     assert!(is_valid.success());
-    let balancer = Balancer::run(caddy("run"), "caddy", port, &certificate, &nodes).await;
-    stands_the_test(nodes, balancer).await;
+    Balancer::run(caddy("run"), "caddy", port, &certificate).await
 }
+
+/// Each balancer does each of these.
+macro_rules! balancers {
+    ($($balancer:ident),*) => {$(
+        mod $balancer {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn serves_chats() {
+                super::serves_chats(super::$balancer).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn asks_twice_only_to_read() {
+                super::asks_twice_only_to_read(super::$balancer).await;
+            }
+        }
+    )*};
+}
+
+balancers!(nginx, haproxy, caddy);

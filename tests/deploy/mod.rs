@@ -3,6 +3,8 @@
 mod balancers;
 mod compose;
 mod files;
+mod partitions;
+mod scaling;
 
 use std::path::Path;
 use std::process::{Output, Stdio};
