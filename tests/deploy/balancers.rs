@@ -1,7 +1,8 @@
-//! The configurations of nginx, HAProxy and Caddy as they are shipped, but for addresses, before three real nodes on one
+//! The configurations of nginx, `HAProxy` and Caddy as they are shipped, but for addresses, before three real nodes on one
 //! PostgreSQL: the requests of a chat meet on one node, and when that one goes nobody notices.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -456,10 +457,11 @@ async fn nginx(dir: &Path, nodes: &[(&str, &str)]) -> Balancer {
     let site = with("deploy/nginx/pollen.conf", &[nodes, &changes].concat());
     fs::write(dir.join("pollen.conf"), site).unwrap();
     // What a distribution's own file has around it; all that it writes goes here.
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|what| format!("{what}_temp_path {};", path(dir, what)))
-        .collect();
+    let mut temporary = String::new();
+    for what in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+        let place = path(dir, what);
+        writeln!(temporary, "{what}_temp_path {place};").unwrap();
+    }
     let whole = format!(
         "daemon off; master_process off; pid {}; error_log stderr; events {{}}\n\
          http {{ access_log off; {temporary} include pollen.conf; }}",

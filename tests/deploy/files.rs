@@ -1,4 +1,4 @@
-//! Each file by its own tool. Those of nginx, HAProxy and Caddy are read as they are run: see `balancers.rs`.
+//! Each file by its own tool. Those of nginx, `HAProxy` and Caddy are read as they are run: see `balancers.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::{content, tool, with};
 /// systemd's own measure of what a service could still do: 10 for one without any precaution, and up to 2 is the least
 /// that it has a word for.
 const MOST_EXPOSURE: &str = "20";
-/// A linter from PyPI, in the version that the tests' list names.
+/// A linter from `PyPI`, in the version that the tests' list names.
 const HADOLINT: &str = "tests/third_party/.venv/bin/hadolint";
 
 #[tokio::test]
