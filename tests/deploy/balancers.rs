@@ -240,13 +240,18 @@ async fn chats_stay_with_their_nodes(nodes: &Nodes, balancer: &Balancer) {
         })
         .await;
         let answer = answer["uuid"].as_str().unwrap();
-        let path = format!("/chat/message/{answer}/tokens/0?chat={chat}");
-        let named = balancer.get(&path).await;
-        assert_eq!(
-            nodes.which(&named.request),
-            Some(node),
-            "a poll that names the chat"
-        );
+        for query in [
+            format!("{chat}"),
+            format!("{chat}:{answer}:3&chat={answer}"),
+        ] {
+            let path = format!("/chat/message/{answer}/tokens/0?chat={query}");
+            let named = balancer.get(&path).await;
+            assert_eq!(
+                nodes.which(&named.request),
+                Some(node),
+                "a poll that names the chat"
+            );
+        }
         let page = format!("https://{HOST}/chat/{chat}");
         let path = format!("/chat/message/{answer}/tokens/0");
         let by_page = [("hx-current-url", page.as_str())];
