@@ -22,6 +22,12 @@ need '/usr/lib/python3*/ensurepip' python3-venv
 need chromium chromium
 need chromedriver chromium-driver
 need redis-server redis-server
+need /usr/sbin/nginx nginx
+need /usr/sbin/haproxy haproxy
+need caddy caddy
+need systemd-analyze systemd
+need promtool prometheus
+need docker-compose docker-compose
 need valgrind valgrind
 command -v initdb >/dev/null 2>&1 || need '/usr/lib/postgresql/*/bin/initdb' postgresql
 
@@ -32,8 +38,22 @@ if ((${#missing[@]})); then
     exit 1
   fi
   export DEBIAN_FRONTEND=noninteractive
+  # Debian starts a server as soon as it is installed, and at every boot; the tests start their own. Nobody's servers are
+  # stopped who has them already: those are not missing.
+  policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+  fi
   apt-get update -q
   apt-get install -q -y --no-install-recommends "${missing[@]}"
+  # Debian's packages have switched these on for the next boot.
+  if command -v systemctl >/dev/null; then
+    for package in "${missing[@]}"; do
+      case $package in nginx | haproxy | caddy | prometheus) systemctl disable --quiet "$package" || true ;; esac
+    done
+  fi
 fi
 
 node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)' || {

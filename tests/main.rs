@@ -14,6 +14,7 @@ mod api;
 mod browser;
 mod cache;
 mod crash;
+mod deploy;
 mod docs;
 mod frontend;
 mod limits;
