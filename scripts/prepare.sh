@@ -23,6 +23,12 @@ need chromium chromium
 need chromedriver chromium-driver
 need redis-server redis-server
 need valgrind valgrind
+# The proxies of tests/proxies. Not everybody has /usr/sbin on their path.
+need /usr/sbin/nginx nginx
+need /usr/sbin/haproxy haproxy
+need /usr/sbin/varnishd varnish
+need /usr/sbin/squid squid
+need /usr/sbin/apache2 apache2-bin
 command -v initdb >/dev/null 2>&1 || need '/usr/lib/postgresql/*/bin/initdb' postgresql
 
 if ((${#missing[@]})); then
@@ -32,6 +38,14 @@ if ((${#missing[@]})); then
     exit 1
   fi
   export DEBIAN_FRONTEND=noninteractive
+  # Debian starts a server with its package. The tests start their own, and nobody else's is to listen on this
+  # machine: invoke-rc.d(8) asks this script, and 101 is no.
+  policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+  fi
   apt-get update -q
   apt-get install -q -y --no-install-recommends "${missing[@]}"
 fi
