@@ -119,10 +119,15 @@ impl Way {
 pub struct Intermediary {
     pub way: Way,
     _child: Child,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Intermediary {
+    /// A file that it has written.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.path().join(name)).unwrap()
+    }
+
     /// Starts it before servers at these ports, and waits until it takes connections.
     pub async fn start(kind: &Kind, pollen: u16, streams: u16) -> Self {
         let mut said = String::new();
@@ -142,7 +147,7 @@ impl Intermediary {
                 return Self {
                     way,
                     _child: child,
-                    _dir: dir,
+                    dir,
                 };
             }
             for file in ["said", "log"] {

@@ -207,8 +207,12 @@ impl Stage {
     }
 }
 
-/// The whole job through one of Debian's proxies.
-async fn the_main_job_through(kind: Kind, row: &Row, client: fn(&Way) -> Client) {
+/// The whole job through one of Debian's proxies; the proxy, and what was spoken with it.
+async fn the_main_job_through(
+    kind: Kind,
+    row: &Row,
+    client: fn(&Way) -> Client,
+) -> (Intermediary, Vec<String>) {
     let stage = Stage::set().await;
     let (pollen, streams) = stage.ports;
     let proxy = Intermediary::start(&kind, pollen, streams).await;
@@ -216,6 +220,7 @@ async fn the_main_job_through(kind: Kind, row: &Row, client: fn(&Way) -> Client)
     assert_eq!(told.failures, 0, "short requests pass");
     assert_eq!(seen.complaints, Vec::<String>::new());
     stage.app.stop().await;
+    (proxy, stage.streams.spoken())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -245,12 +250,18 @@ async fn the_main_job_through_varnish() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_main_job_through_squid() {
-    the_main_job_through(SQUID, &BEHIND_SQUID, Client::new).await;
+    let (proxy, _) = the_main_job_through(SQUID, &BEHIND_SQUID, Client::new).await;
+    // The addresses are Pollen's own: that script, page and stream did go through it, it has noted.
+    let passed = proxy.read("access");
+    for what in ["/tokens/", "/assets/pollen.js", "/sse"] {
+        assert!(passed.contains(what), "{what} in {passed}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_main_job_through_a_proxy_of_http_1_0() {
-    the_main_job_through(APACHE, &BEHIND_APACHE, Client::of_1996).await;
+    let (_, spoken) = the_main_job_through(APACHE, &BEHIND_APACHE, Client::of_1996).await;
+    assert_eq!(spoken, ["HTTP/1.0 to the client", "HTTP/1.0 to the server"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

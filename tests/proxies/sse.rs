@@ -1,10 +1,12 @@
 //! The same answer as a stream of server-sent events, for comparison only: what becomes of it behind each proxy.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
+use axum::http::Version;
 use axum::response::sse::{Event, Sse};
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -18,14 +20,18 @@ pub struct Streams {
     pub port: u16,
     /// How many events of the last stream were sent.
     sent: Arc<AtomicUsize>,
+    spoken: Arc<Mutex<BTreeSet<String>>>,
     task: JoinHandle<()>,
 }
 
 impl Streams {
     pub async fn start() -> Self {
         let sent: Arc<AtomicUsize> = Arc::default();
-        let count = Arc::clone(&sent);
-        let stream = async move || {
+        let spoken: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let (count, versions) = (Arc::clone(&sent), Arc::clone(&spoken));
+        let stream = async move |version: Version| {
+            let said = format!("{version:?} to the server");
+            versions.lock().unwrap().insert(said);
             Sse::new(async_stream::stream! {
                 for (index, piece) in pieces().into_iter().enumerate() {
                     count.store(index + 1, Ordering::SeqCst);
@@ -38,7 +44,17 @@ impl Streams {
         let port = listener.local_addr().unwrap().port();
         let router = Router::new().route("/sse", get(stream));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { port, sent, task }
+        Self {
+            port,
+            sent,
+            spoken,
+            task,
+        }
+    }
+
+    /// Which versions of HTTP were spoken on the way of the streams that were read.
+    pub fn spoken(&self) -> Vec<String> {
+        self.spoken.lock().unwrap().iter().cloned().collect()
     }
 
     /// Reads the stream to its end, as a browser's `EventSource` would but for trying again.
@@ -49,21 +65,25 @@ impl Streams {
         let request = request.header("accept", "text/event-stream");
         match request.send().await {
             Err(_) => is_error = true,
-            Ok(mut response) => loop {
-                match response.chunk().await {
-                    Ok(Some(chunk)) => {
-                        bytes.extend_from_slice(&chunk);
-                        if !events(&bytes).is_empty() {
-                            seen_at.get_or_insert_with(|| self.sent.load(Ordering::SeqCst));
+            Ok(mut response) => {
+                let said = format!("{:?} to the client", response.version());
+                self.spoken.lock().unwrap().insert(said);
+                loop {
+                    match response.chunk().await {
+                        Ok(Some(chunk)) => {
+                            bytes.extend_from_slice(&chunk);
+                            if !events(&bytes).is_empty() {
+                                seen_at.get_or_insert_with(|| self.sent.load(Ordering::SeqCst));
+                            }
+                        }
+                        Ok(None) => break,
+                        Err(_) => {
+                            is_error = true;
+                            break;
                         }
                     }
-                    Ok(None) => break,
-                    Err(_) => {
-                        is_error = true;
-                        break;
-                    }
                 }
-            },
+            }
         }
         let text = events(&bytes);
         let all: Vec<&str> = pieces().iter().map(|piece| piece.text).collect();
