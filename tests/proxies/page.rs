@@ -12,6 +12,8 @@ use crate::support::browser::Browser;
 const IS_COMPLETE: &str = "!!window.htmx && document.styleSheets.length > 0 && document.getElementById('message')?.dataset.restored === ''";
 /// Presses the button again, if the page says that the message was not sent.
 const SEND_AGAIN: &str = "(note => { if (note && !note.hidden) document.querySelector('#composer .send').click(); })(document.getElementById('not-sent'))";
+/// The names that more than one element has.
+const TWICE: &str = "[...document.querySelectorAll('[id]')].map(({id}) => id).filter((id, at, all) => all.indexOf(id) !== at)";
 
 /// What somebody saw.
 pub struct Seen {
@@ -59,6 +61,9 @@ pub async fn converse(way: &Way, app: &TestApp) -> Seen {
     );
     assert_eq!(shown, browser.evaluate(&text_in(&document)).await);
     assert!(shown.as_str().unwrap().contains("風が運ぶ。"), "{shown}");
+    // It is one page, and not a page in a page.
+    browser.text_of("#side-list .chat-row").await;
+    assert_eq!(browser.evaluate(TWICE).await, json!([]));
     let complaints = browser.complaints().await;
     browser.close().await;
     Seen {
