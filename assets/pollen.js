@@ -42,6 +42,17 @@ const succeeded = () => {
   quietUntil = 0;
   byId("trouble").hidden = true;
 };
+// There are proxies that take away every header that they do not know, htmx's among them. So the server is asked for a
+// fragment in a header that they know too, and the address bar is set by what is shown, if nobody else has done it.
+on("htmx:config:request", (event) => { event.detail.ctx.request.headers.Accept = "text/html;fragment=true"; });
+on("htmx:finally:request", (event) => {
+  const { request, status } = event.detail.ctx;
+  if (request.method !== "POST" || status !== "swapped") return;
+  const action = byId("composer")?.getAttribute("action") ?? "";
+  const isHome = action === "/chat/create" && location.pathname.startsWith("/chat/");
+  const path = isHome ? "/" : action.match(/^(\/chat\/[^/]+)\/send$/)?.[1];
+  if (path && path !== location.pathname) history.pushState({ htmx: true }, "", path);
+});
 on("htmx:before:request", (event) => {
   const { sourceElement, sourceEvent } = event.detail.ctx;
   if (sourceEvent?.type === "every" && !mayPoll(sourceElement)) event.preventDefault();

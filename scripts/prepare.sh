@@ -22,13 +22,17 @@ need '/usr/lib/python3*/ensurepip' python3-venv
 need chromium chromium
 need chromedriver chromium-driver
 need redis-server redis-server
-need /usr/sbin/nginx nginx
-need /usr/sbin/haproxy haproxy
 need caddy caddy
 need systemd-analyze systemd
 need promtool prometheus
 need docker-compose docker-compose
 need valgrind valgrind
+# The proxies of tests/proxies. Not everybody has /usr/sbin on their path.
+need /usr/sbin/nginx nginx
+need /usr/sbin/haproxy haproxy
+need /usr/sbin/varnishd varnish
+need /usr/sbin/squid squid
+need /usr/sbin/apache2 apache2-bin
 command -v initdb >/dev/null 2>&1 || need '/usr/lib/postgresql/*/bin/initdb' postgresql
 
 if ((${#missing[@]})); then

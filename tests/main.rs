@@ -23,6 +23,7 @@ mod models;
 mod path;
 mod privacy;
 mod protocol;
+mod proxies;
 mod security;
 mod start;
 mod third_party;

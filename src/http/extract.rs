@@ -38,6 +38,8 @@ const QUOTED_CHARS: usize = 80;
 /// Bytes of an idempotency key.
 pub(super) const MAX_KEY_BYTES: usize = 255;
 const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
+/// In `Accept: text/html;fragment=true`.
+const FRAGMENT: &str = "fragment=true";
 pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Who asks, by their id: somebody who has been let in, and may do what the method is for.
@@ -126,7 +128,8 @@ pub enum Form {
 }
 
 impl Form {
-    /// `HX-Request: true` or `Accept: text/html` gets HTML, everything else JSON.
+    /// `HX-Request: true` or `Accept: text/html` gets HTML, everything else JSON. A parameter `fragment` in `Accept`
+    /// says the same as `HX-Request`: proxies take away headers that they do not know, and know this one.
     pub fn of(headers: &HeaderMap) -> Self {
         let has = |name: HeaderName, wanted: &str| {
             headers.get(name).is_some_and(|value| {
@@ -137,7 +140,11 @@ impl Form {
         if has(HX_REQUEST, "true") {
             Self::Fragment
         } else if has(header::ACCEPT, "text/html") {
-            Self::Page
+            if has(header::ACCEPT, FRAGMENT) {
+                Self::Fragment
+            } else {
+                Self::Page
+            }
         } else {
             Self::Json
         }
@@ -157,10 +164,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Form {
     }
 }
 
-/// The path of the page that a fragment is for.
+/// The path of the page that a fragment is for. HTMX says it; where a proxy has taken that away, the browser's own word
+/// of it is left.
 pub(super) fn shown_path(headers: &HeaderMap) -> Option<String> {
-    let url = headers.get("hx-current-url")?.to_str().ok()?;
-    Some(Url::parse(url).ok()?.path().to_owned())
+    let said = headers.get("hx-current-url");
+    let url = said.or_else(|| headers.get(header::REFERER))?;
+    Some(Url::parse(url.to_str().ok()?).ok()?.path().to_owned())
 }
 
 /// How the reader likes to see pages.

@@ -70,6 +70,41 @@ on_both_databases! {
         app.stop().await;
     }
 
+    async fn a_fragment_can_be_asked_for_in_headers_that_every_proxy_knows(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let ask = async |method: Method, path: &str, headers: &[(&'static str, &str)]| {
+            let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned()));
+            let headers: Vec<_> = headers.collect();
+            app.request(method, path, move |r| {
+                headers.into_iter().fold(r, |r, (name, value)| r.header(name, value))
+            })
+            .await
+        };
+        let accept = ("accept", "text/html;fragment=true");
+        let created = app
+            .request(Method::POST, "/chat/create", |r| r.header(accept.0, accept.1).form(&[("message", "Hello")]))
+            .await
+            .expect(201);
+        assert!(created.text.starts_with("<main id=\"main\""), "{}", created.text);
+        app.settle().await;
+        let path = created.header("hx-push-url").to_owned();
+        for path in [path.clone(), format!("{path}/messages"), "/chat/list".to_owned(), "/".to_owned()] {
+            let plain = ask(Method::GET, &path, &[accept]).await.expect(200);
+            let spaced = ask(Method::GET, &path, &[("accept", "Text/HTML; Fragment=True")]).await;
+            let htmx = app.get_fragment(&path).await;
+            // Each has a new message's UUID in it.
+            let length = |text: &str| text.len();
+            assert_eq!((length(&plain.text), length(&spaced.text)), (length(&htmx.text), length(&htmx.text)), "{path}");
+            assert!(!plain.text.contains("<!doctype html>"), "{}", plain.text);
+        }
+        // The page that asks is known from the browser's own header.
+        let shown = format!("{}{path}", app.base);
+        let gone = ask(Method::DELETE, &path, &[accept, ("referer", &shown)]).await.expect(200);
+        assert_eq!(gone.header("hx-push-url"), "/");
+        assert!(gone.text.contains("class=\"home\""), "{}", gone.text);
+        app.stop().await;
+    }
+
     async fn forms_work_without_script(kind: Kind) {
         let app = TestApp::start(kind, Upstream::echo().await).await;
         let post = async |path: &str, message: &str| {

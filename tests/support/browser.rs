@@ -124,7 +124,17 @@ impl Browser {
         Self::open_as(Kind::WIDE).await
     }
 
+    /// One that asks everything of this forward proxy (`http://…`), loopback addresses too.
+    pub async fn open_through(proxy: &str) -> Self {
+        let proxy = format!("--proxy-server={proxy}");
+        Self::open_with(Kind::WIDE, &[&proxy, "--proxy-bypass-list=<-loopback>"]).await
+    }
+
     pub async fn open_as(kind: Kind) -> Self {
+        Self::open_with(kind, &[]).await
+    }
+
+    async fn open_with(kind: Kind, flags: &[&str]) -> Self {
         let (driver, port) = driver().await;
         let profile = tempfile::tempdir().unwrap();
         let profile_flag = format!("--user-data-dir={}", profile.path().display());
@@ -135,13 +145,24 @@ impl Browser {
         } else {
             json!({"profile.managed_default_content_settings.javascript": 2})
         };
+        let usual = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+            &size_flag,
+            &profile_flag,
+        ];
+        let flags = [usual.as_slice(), flags].concat();
         let capabilities = json!({
             "goog:loggingPrefs": {"browser": "ALL"},
-            "goog:chromeOptions": {"args": [
-                "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                "--disable-dev-shm-usage", "--hide-scrollbars", size_flag, profile_flag,
-            ], "prefs": prefs},
+            "goog:chromeOptions": {"args": flags, "prefs": prefs},
         });
         let page = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
             .capabilities(capabilities.as_object().unwrap().clone())

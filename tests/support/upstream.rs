@@ -92,6 +92,12 @@ impl Script {
         self
     }
 
+    /// Says nothing for so long.
+    pub fn pause(mut self, time: Duration) -> Self {
+        self.steps.push(Step::Pause(time));
+        self
+    }
+
     pub fn wait(mut self, gate: &CancellationToken) -> Self {
         self.steps.push(Step::Wait(gate.clone()));
         self
