@@ -19,6 +19,7 @@ mod frontend;
 mod limits;
 mod machine;
 mod models;
+mod operations;
 mod path;
 mod privacy;
 mod protocol;

@@ -5,6 +5,7 @@
 //! is to say everything. Whoever asks cannot tell who has answered (`tests/protocol/quick.rs`).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::HttpBody;
 use axum::extract::Request;
@@ -15,6 +16,7 @@ use futures::FutureExt as _;
 use serde::de::DeserializeOwned;
 use tracing::Level;
 
+use super::counts::{Counts, Kind, Outcome};
 use super::dress::{dress, request_id};
 use super::encoding;
 use super::extract::{Form, UUID_CHARS, parse_uuid};
@@ -36,6 +38,7 @@ use crate::model::position::Position;
 pub(super) struct Quick {
     pub chats: Arc<Chats>,
     pub load: Arc<Load>,
+    pub counts: Arc<Counts>,
     pub gate: Arc<Gate>,
     pub rates: Arc<Limits>,
 }
@@ -59,11 +62,12 @@ impl Quick {
         }
         let (headers, uri) = (request.headers(), request.uri());
         let poll = Poll::of(uri)?;
+        let begun = Instant::now();
         if headers.contains_key(header::ORIGIN) {
             return None;
         }
         let caller = self.gate.remembered(headers, uri, client)?;
-        let mut response = self.read(&caller, poll, Form::of(headers))?;
+        let (mut response, found) = self.read(&caller, poll, Form::of(headers))?;
         let takes_gzip = encoding::takes_gzip(headers);
         if takes_gzip && response.body().size_hint().lower() > encoding::LARGE as u64 {
             return None;
@@ -74,6 +78,7 @@ impl Quick {
             &request_id(headers),
             client.is_https,
         );
+        self.counts.quick(found, response.status(), begun.elapsed());
         if takes_gzip {
             // So much is compressed right here.
             encoding::compress(response).now_or_never()
@@ -82,8 +87,9 @@ impl Quick {
         }
     }
 
-    fn read(&self, caller: &Caller, poll: Poll, form: Form) -> Option<Response> {
-        let answered = match poll {
+    /// The answer, and what is to be counted of it.
+    fn read(&self, caller: &Caller, poll: Poll, form: Form) -> Option<(Response, (Kind, Outcome))> {
+        let (answered, found) = match poll {
             Poll::Tokens(message, position, params) => {
                 let asked = TokensAsked::new(form, position, &params).ok()?;
                 let reader = caller.owner.into();
@@ -92,22 +98,24 @@ impl Quick {
                     return None;
                 }
                 let hint = self.load.poll_after_ms(poll.activity);
-                asked.reply(&Place::Owners, poll, hint)
+                let found = (Kind::Tokens, Outcome::of_tokens(&poll));
+                (asked.reply(&Place::Owners, poll, hint), found)
             }
             Poll::Messages(chat, cursor, params) => {
                 let chat = self.chats.watched_at_hand(caller.owner, chat)?;
                 let quiet = self.chats.quiet_at_hand(&chat, cursor, params.revision)?;
                 let hint = self.load.poll_after_ms(quiet.activity);
-                match form {
+                let answered = match form {
                     Form::Json => reply::json(StatusCode::OK, &MessagesView::quiet(quiet, hint)),
                     Form::Fragment | Form::Page if keeps_pace(params.after, hint) => {
                         Ok(reply::no_content())
                     }
                     Form::Fragment | Form::Page => return None,
-                }
+                };
+                (answered, (Kind::Messages, Outcome::NothingNew))
             }
         };
-        answered.ok()
+        Some((answered.ok()?, found))
     }
 
     /// Counts the poll against its budget. None: it is one too many, or other nodes count too.

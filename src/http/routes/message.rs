@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 
 use crate::chat::{Again, Cursors, MessageRead, Once, Otherwise, Reader, Sent, TokensPoll};
 use crate::http::AppState;
+use crate::http::counts::{Kind, Outcome};
 use crate::http::extract::{
     Body, CacheControl, Caller, Form, MessagePath, NumberPath, Params, Posted, TokensPath,
     parse_position,
@@ -318,6 +319,7 @@ pub(super) async fn tokens_reply(
 ) -> Result<Response, Problem> {
     let asked = TokensAsked::new(form, position, &params)?;
     let poll = app.chats.poll_tokens(reader, id, asked.cursors).await?;
+    app.counts.polled(Kind::Tokens, Outcome::of_tokens(&poll));
     let hint = app.load.poll_after_ms(poll.activity);
     if asked.is_little(&poll) {
         return asked.reply(&place, poll, hint);

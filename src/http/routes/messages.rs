@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 
 use crate::chat::{ReadableChat, WatchedChat};
 use crate::http::AppState;
+use crate::http::counts::{Kind, Outcome};
 use crate::http::extract::{CursorPath, Form, Params};
 use crate::http::openapi;
 use crate::http::problem::Problem;
@@ -63,6 +64,8 @@ pub(super) async fn messages_reply(
         .chats
         .poll_messages(chat, cursor, params.revision)
         .await?;
+    app.counts
+        .polled(Kind::Messages, Outcome::of_messages(&poll));
     let hint = app.load.poll_after_ms(poll.activity);
     match form {
         Form::Json => reply::json(StatusCode::OK, &MessagesView::new(place, poll, hint)),
