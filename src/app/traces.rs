@@ -103,13 +103,22 @@ impl Traces {
     }
 
     /// Sends what waits, for a while.
-    pub async fn end(self) {
-        let (Some(provider), limit) = (self.provider, self.shutdown_limit) else {
+    pub async fn end(mut self) {
+        let (Some(provider), limit) = (self.provider.take(), self.shutdown_limit) else {
             return;
         };
         let ended = tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(limit));
         if let Ok(Err(error)) = ended.await {
             tracing::warn!(%error, "the last spans were lost");
+        }
+    }
+}
+
+impl Drop for Traces {
+    /// Where the end was cut short nobody waits for a collector.
+    fn drop(&mut self) {
+        if let Some(provider) = &self.provider {
+            let _ = provider.shutdown_with_timeout(Duration::ZERO);
         }
     }
 }

@@ -128,5 +128,7 @@ fn attributes(pairs: &[KeyValue]) -> Vec<(String, String)> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap();
+    digits.map(digit).collect()
 }

@@ -7,6 +7,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::collector::{Collector, Sent};
+use super::exposition::Exposition;
+use super::house::House;
 use crate::support::app::eventually;
 use crate::support::database::Kind;
 use crate::support::{Database, Script, TestApp, Upstream};
@@ -133,7 +135,7 @@ on_both_databases! {
         }
         let begun = tokio::time::Instant::now();
         app.stop().await;
-        assert!(begun.elapsed() < Duration::from_secs(60));
+        assert!(begun.elapsed() < Duration::from_mins(1));
     }
 
     async fn a_request_that_fails_says_so(kind: Kind) {
@@ -149,6 +151,24 @@ on_both_databases! {
             assert_eq!(failed.attribute("error.type"), "provider_unauthorized", "{name}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_says_once_that_the_collector_is_away() {
+    let variables = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")];
+    let house = House::start(Upstream::echo().await, &variables).await;
+    let failed =
+        |counted: &Exposition| counted.count("pollen_trace_exports_total", &[("result", "failed")]);
+    for times in 1..=2 {
+        house.remote.converse("one").await;
+        house
+            .counted_until(|counted| failed(counted) >= times)
+            .await;
+    }
+    let (status, log) = house.server.terminate("-TERM").await;
+    assert!(status.success(), "{log}");
+    let told = log.matches("the collector of traces cannot be reached");
+    assert_eq!(told.count(), 1, "{log}");
 }
 
 /// The node that takes the send has no room, so that the other one answers.
