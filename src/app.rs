@@ -4,6 +4,7 @@ mod access;
 mod agents;
 mod metrics;
 mod models;
+mod traces;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use uuid::Uuid;
 use crate::cache::{CacheSettings, OpenError, ResponseCache};
 use crate::chat::{AttemptSettings, ChatSettings, Chats, Rooms};
 use crate::config::{AgentConfig, BrokenChoice, BusyChoice, Config, FullChoice, TierConfig};
-use crate::http::{self, Front, HttpLimits, ServeSettings};
+use crate::http::{self, Front, HttpLimits, Observers, ServeSettings};
 use crate::ledger::{FlushSettings, Flusher, Follower, Heads, LedgerLimits, Ledgers};
 use crate::limit::{LimitSettings, Limits};
 use crate::model::agent::Agent;
@@ -31,8 +32,19 @@ use crate::provider::{Catalogue, ConnectError, DEMO_MODEL, UnknownModel};
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::worker::{Worker, WorkerSettings};
 
+use traces::Traces;
+
 /// The part of the time limit on a shutdown that requests in flight may take of it.
 const DRAIN_SHARE: u32 = 2;
+
+/// How those are served who read metrics: a few, within the operator's own network.
+const METRICS_SERVED: ServeSettings = ServeSettings {
+    connections: 64,
+    connections_per_address: 0,
+    header_timeout: Duration::from_secs(10),
+    idle_timeout: Duration::from_mins(2),
+    drain_limit: Duration::from_secs(1),
+};
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +53,13 @@ pub enum StartError {
         "cannot listen on {address}: {source}. Is another server there? `--listen 127.0.0.1:0` takes a free port"
     )]
     Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error(
+        "cannot listen for metrics on {address}: {source}. `metrics.listen` names another address; `metrics.listen = \"\"` does without"
+    )]
+    ListenForMetrics {
         address: SocketAddr,
         source: std::io::Error,
     },
@@ -65,6 +84,10 @@ pub enum StartError {
     },
     #[error("`auth.jwt.jwks_url`: {0}")]
     PublishedKeys(ConnectError),
+    #[error("`tracing.otlp_endpoint`: {0}")]
+    Traces(ConnectError),
+    #[error("traces cannot be sent: {0}. `tracing.otlp_endpoint = \"\"` does without")]
+    Exporter(String),
     #[error("`chat.title_model`: {0}")]
     TitleModel(UnknownModel),
 }
@@ -86,6 +109,11 @@ pub struct App {
     server: Task,
     worker: Task,
     flushing: Task,
+    /// Looks at what does not count itself.
+    watching: Task,
+    /// Where whoever watches asks, if there is an address for it.
+    metrics: Option<(SocketAddr, Task)>,
+    traces: Traces,
 }
 
 /// A spawned task and the way to end it.
@@ -118,27 +146,23 @@ impl App {
     /// # Errors
     /// If it cannot listen, or the database cannot be used.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
-        let metrics = metrics::recorder();
+        let recorder = metrics::recorder();
         let address = config.listen;
         let cannot_listen = |source| StartError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
+        let metrics_listener = listen_for_metrics(config).await?;
 
         let store = Arc::new(open_store(config).await?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let ledgers = Arc::new(Ledgers::new(LedgerLimits {
-            answer_bytes: config.ledger.max_answer_bytes,
-            unflushed_bytes: config.ledger.max_unflushed_bytes,
-        }));
+        let ledgers = Arc::new(Ledgers::new(ledger_limits(config)));
+        let node = Uuid::now_v7().to_string();
+        let traces = Traces::open(config, &node)?;
         let flusher = Arc::new(Flusher::new(
             Arc::clone(&store),
             Arc::clone(&ledgers),
             Arc::clone(&clock),
-            FlushSettings {
-                interval: config.ledger.flush_interval(),
-                node: Uuid::now_v7().to_string(),
-                lease: Duration::from_millis(config.worker.lease_ms),
-            },
+            flush_settings(config, node),
         ));
         for warning in &config.warnings {
             tracing::warn!("{warning}");
@@ -156,13 +180,21 @@ impl App {
         let gate = access::gate(config, Arc::clone(&store), Arc::clone(&clock))?;
         let rooms = Rooms {
             store: Arc::clone(&store),
-            ledgers,
+            ledgers: Arc::clone(&ledgers),
             flusher: Arc::clone(&flusher),
             follower: Follower::new(Arc::clone(&store), follow_interval),
             heads: Heads::new(Arc::clone(&store), follow_interval),
             catalogue,
             cache,
+            tracer: traces.tracer(),
         };
+        let watcher = metrics::Watcher {
+            recorder: recorder.clone(),
+            store: Arc::clone(&store),
+            ledgers,
+            clock: Arc::clone(&clock),
+        };
+        metrics::tell_limits(config);
         let chats = Arc::new(Chats::new(rooms, clock, chat_settings(config)));
         let database = config.database_name();
         chats
@@ -174,27 +206,25 @@ impl App {
             })?;
 
         let shutdown_limit = Duration::from_millis(config.shutdown.limit_ms);
-        let worker = Worker::new(
-            Arc::clone(&chats),
-            WorkerSettings {
-                max_running: config.worker.max_running,
-                scan_interval: Duration::from_millis(config.worker.scan_interval_ms),
-                repair_interval: Duration::from_millis(config.worker.repair_interval_ms),
-                lease: Duration::from_millis(config.worker.lease_ms),
-            },
-        );
+        let worker = Worker::new(Arc::clone(&chats), worker_settings(config));
         let (changes, closing) = (TaskTracker::new(), CancellationToken::new());
-        let site = http::site(
+        let observers = Observers {
+            metrics: recorder,
+            tracer: traces.tracer(),
+        };
+        let sites = http::site(
             chats,
             http_limits(config),
             rates,
-            metrics,
+            observers,
             (changes.clone(), closing.clone()),
             &front(config),
             gate,
         );
         let (settings, front) = (serve_settings(config), front(config));
         let flushing = Arc::clone(&flusher);
+        let site = sites.front;
+        let metrics = metrics_listener.map(|bound| serve_metrics(bound, sites.metrics, &front));
         Ok(Self {
             address,
             database,
@@ -210,6 +240,9 @@ impl App {
             server: Task::spawn(|stop| http::serve(listener, site, front, settings, stop)),
             worker: Task::spawn(|stop| worker.run(stop)),
             flushing: Task::spawn(|stop| async move { flushing.run(stop).await }),
+            watching: Task::spawn(|stop| watcher.run(stop)),
+            metrics,
+            traces,
         })
     }
 
@@ -219,11 +252,21 @@ impl App {
         self.address
     }
 
+    /// Where it listens for those who read metrics, if it does.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|(address, _)| *address)
+    }
+
     /// One line for whoever started it: the address, the database and the model.
     #[must_use]
     pub fn summary(&self) -> String {
+        let metrics = self.metrics_address();
+        let metrics = metrics.map_or_else(String::new, |address| {
+            format!(" · metrics http://{address}/metrics")
+        });
         format!(
-            "Pollen {} listens on http://{} · database {} · model {}",
+            "Pollen {} listens on http://{} · database {} · model {}{metrics}",
             env!("CARGO_PKG_VERSION"),
             self.address,
             self.database,
@@ -251,6 +294,12 @@ impl App {
         if let Err(error) = self.flusher.flush_and_release().await {
             tracing::error!(%error, "the last flush failed");
         }
+        self.traces.end().await;
+        // What ends is watched until it has.
+        self.watching.end().await;
+        if let Some((_, served)) = self.metrics {
+            served.end().await;
+        }
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the database could not be closed");
         }
@@ -259,6 +308,31 @@ impl App {
 
 pub use access::{Access, open_access};
 pub use models::{CheckedProvider, check_providers, known_models};
+
+/// Port 0 takes a free one.
+async fn listen_for_metrics(
+    config: &Config,
+) -> Result<Option<(SocketAddr, TcpListener)>, StartError> {
+    // The configuration has been checked: what is no address is empty.
+    let Ok(address) = config.metrics.listen.parse::<SocketAddr>() else {
+        return Ok(None);
+    };
+    let cannot_listen = |source| StartError::ListenForMetrics { address, source };
+    let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
+    let address = listener.local_addr().map_err(cannot_listen)?;
+    Ok(Some((address, listener)))
+}
+
+fn serve_metrics(
+    (address, listener): (SocketAddr, TcpListener),
+    site: http::Site,
+    front: &Front,
+) -> (SocketAddr, Task) {
+    tracing::info!(%address, "metrics are served to whoever asks there");
+    let front = front.clone();
+    let served = move |stop| http::serve(listener, site, front, METRICS_SERVED, stop);
+    (address, Task::spawn(served))
+}
 
 /// Opens and migrates the database.
 ///
@@ -340,6 +414,31 @@ fn chat_settings(config: &Config) -> ChatSettings {
         default_tier: Some(config.default_tier.clone()).filter(|name| !name.is_empty()),
         title_model: Some(config.chat.title_model.clone()).filter(|name| !name.is_empty()),
         summarises: config.context.when_full == FullChoice::Summarise,
+    }
+}
+
+fn ledger_limits(config: &Config) -> LedgerLimits {
+    LedgerLimits {
+        answer_bytes: config.ledger.max_answer_bytes,
+        unflushed_bytes: config.ledger.max_unflushed_bytes,
+    }
+}
+
+fn flush_settings(config: &Config, node: String) -> FlushSettings {
+    FlushSettings {
+        interval: config.ledger.flush_interval(),
+        node,
+        lease: Duration::from_millis(config.worker.lease_ms),
+    }
+}
+
+fn worker_settings(config: &Config) -> WorkerSettings {
+    let worker = &config.worker;
+    WorkerSettings {
+        max_running: worker.max_running,
+        scan_interval: Duration::from_millis(worker.scan_interval_ms),
+        repair_interval: Duration::from_millis(worker.repair_interval_ms),
+        lease: Duration::from_millis(worker.lease_ms),
     }
 }
 

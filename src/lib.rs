@@ -20,4 +20,5 @@ pub mod limit;
 pub mod model;
 pub mod provider;
 pub mod store;
+pub mod trace;
 pub mod worker;

@@ -82,6 +82,9 @@ pub struct Model {
     pub deadline_at: Option<Timestamp>,
     pub first_token_at: Option<Timestamp>,
     pub finished_at: Option<Timestamp>,
+    /// The trace that it belongs to, as W3C's header writes it; none where it is not traced.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub traceparent: Option<String>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

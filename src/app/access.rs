@@ -111,7 +111,7 @@ fn jwt(config: &Config, jwt: &JwtConfig) -> Result<JwtSettings, StartError> {
         KeySource::Secret(jwt.secret.clone())
     } else {
         KeySource::Published {
-            at: Box::new(published_at(config, &jwt.jwks_url)?),
+            at: Box::new(other_server(config, "auth.jwt", &jwt.jwks_url)?),
             refresh: Duration::from_millis(jwt.refresh_ms),
         }
     };
@@ -129,7 +129,11 @@ fn jwt(config: &Config, jwt: &JwtConfig) -> Result<JwtSettings, StartError> {
 }
 
 /// By the same proxy, and with the same certificates, as to the models.
-fn published_at(config: &Config, url: &str) -> Result<ProviderSettings, StartError> {
+pub(super) fn other_server(
+    config: &Config,
+    name: &str,
+    url: &str,
+) -> Result<ProviderSettings, StartError> {
     let upstream = &config.upstream;
     let path = &upstream.ca_file;
     let read = (!path.is_empty()).then(|| fs::read(path)).transpose();
@@ -138,7 +142,7 @@ fn published_at(config: &Config, url: &str) -> Result<ProviderSettings, StartErr
         source,
     })?;
     Ok(ProviderSettings {
-        name: "auth.jwt".to_owned(),
+        name: name.to_owned(),
         format: WireFormat::OpenAi,
         base_url: url.to_owned(),
         api_key: None,

@@ -61,17 +61,19 @@ impl Chats {
     )]
     pub async fn answer(&self, claimed: Claimed) {
         let live = &claimed.live;
-        let written = AssertUnwindSafe(self.write(&claimed)).catch_unwind();
+        let written = AssertUnwindSafe(claimed.span.around(self.write(&claimed))).catch_unwind();
         let written = tokio::select! {
             biased;
             stop = live.stopped() => match stop {
                 Stop::Ended => {
                     tracing::info!("answer dropped: it has been ended elsewhere");
+                    claimed.span.set("pollen.outcome", "ended elsewhere");
                     self.ledgers.close(live);
                     return;
                 }
                 Stop::Abandon => {
                     tracing::info!("answer abandoned; its text so far is flushed");
+                    claimed.span.set("pollen.outcome", "abandoned");
                     return;
                 }
                 Stop::LeaseLost => {
@@ -162,7 +164,7 @@ impl Chats {
             .build();
         self.retries.deposit();
         loop {
-            let events = prepared.route.provider.answer(prepared.call.clone());
+            let events = prepared.route.answer(prepared.call.clone());
             let heard = self.listen(claimed, events, asking, first_token_by);
             let error = match heard.await {
                 Heard::Finished(reason) => return finished(claimed, reason),
@@ -183,6 +185,7 @@ impl Chats {
             match wait {
                 Some(wait) if Instant::now() + wait < first_token_by && self.retries.withdraw() => {
                     tracing::warn!(%error, ?wait, "the model failed; trying again");
+                    self.counts.retried();
                     sleep(wait).await;
                 }
                 _ => {

@@ -49,7 +49,7 @@ pub(super) async fn ask(route: &Route, aside: Aside<'_>) -> Result<Said, Provide
     let estimate: i64 = estimate.map(|turn| estimate_tokens(&turn.content)).sum();
     let (mut text, mut usage) = (String::new(), Usage::default());
     let mut is_whole = false;
-    let mut events = route.provider.answer(call);
+    let mut events = route.answer(call);
     while let Some(event) = events.next().await {
         match event? {
             Event::Text(piece) => text.push_str(&piece),

@@ -15,6 +15,7 @@ use crate::fault;
 use crate::ledger::{Live, LiveIds};
 use crate::model::position::Edition;
 use crate::store::{Advance, Claim, StoreError, Tx};
+use crate::trace;
 
 /// Claims of one chat that other nodes may win in a row before this one looks again later.
 const MAX_LOST_CLAIMS: u32 = 8;
@@ -26,6 +27,8 @@ pub struct Claimed {
     pub(super) chat: chat::Model,
     /// The answer's ledger, open already: whoever stops all answers stops this one too.
     pub(super) live: Arc<Live>,
+    /// What is told of the answer, from here to its end.
+    pub(super) span: trace::Span,
 }
 
 impl Claimed {
@@ -72,11 +75,14 @@ impl Chats {
                     fault::point("claim.committed");
                     let is_all = found.len() < wanted && claim.provider_limits.is_empty();
                     for (request, chat) in found {
+                        self.counts.claimed(&request, claim.now);
+                        let span = self.begin_trace(&request, claim.now);
                         let live = self.ledgers.open(ids(&request, &chat)?, leased_until);
                         claimed.push(Claimed {
                             request,
                             chat,
                             live,
+                            span,
                         });
                     }
                     if is_all {
@@ -86,6 +92,28 @@ impl Chats {
             }
         }
         Ok(claimed)
+    }
+
+    /// Goes on with the trace of the request's message, whichever node that came to.
+    fn begin_trace(&self, request: &llm_request::Model, claimed_at: Timestamp) -> trace::Span {
+        let trail = self.tracer.follow(request.traceparent.as_deref());
+        if request.attempt == 0 {
+            trail.past("queue", request.created_at.0, claimed_at.0);
+        }
+        trail.past("claim", claimed_at.0, self.clock.now().0);
+        let span = trail.span("answer");
+        if span.is_on() {
+            span.set("pollen.request", request.id.0.to_string());
+            span.set("pollen.attempt", request.attempt);
+            span.set("pollen.chat", request.chat_id.0.to_string());
+            if let Some(message) = request.assistant_message_id {
+                span.set("pollen.message", message.0.to_string());
+            }
+            if let Some(node) = &request.lease_owner {
+                span.set("pollen.node", node.clone());
+            }
+        }
+        span
     }
 
     async fn try_claim(

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use entity::llm_attempt::{CacheLookup, Model as Attempt, Outcome};
 use entity::{ChatId, Origin, RequestId, Timestamp, chat, chat_message, llm_request};
-use metrics::counter;
 
 use super::Chats;
 use crate::ledger::{Live, Sealed, Stop};
@@ -47,6 +46,15 @@ impl End {
             Self::Completed => Outcome::Completed,
             Self::Failed(_) => Outcome::Failed,
             Self::Cancelled => Outcome::Cancelled,
+        }
+    }
+
+    /// Why it ended so, for those who count.
+    pub fn failure_code(&self) -> Option<&str> {
+        match self {
+            Self::Completed => None,
+            Self::Failed(failure) => Some(&failure.code),
+            Self::Cancelled => Some(FailureCode::Cancelled.as_str()),
         }
     }
 
@@ -98,13 +106,13 @@ impl Spent {
 
     /// What the look into the response cache has come to. An answer without its end was not found there,
     /// nor was it asked for.
-    fn lookup(&self, outcome: Outcome) -> Option<CacheLookup> {
+    pub fn lookup(&self, outcome: Outcome) -> Option<CacheLookup> {
         let is_over = outcome == Outcome::Completed;
         self.cache.filter(|_| is_over || !self.is_free())
     }
 
     /// Tokens in and out, as reported or else as estimated.
-    fn tokens(&self) -> (i64, i64) {
+    pub fn tokens(&self) -> (i64, i64) {
         let Usage {
             input_tokens,
             output_tokens,
@@ -114,23 +122,6 @@ impl Spent {
             input_tokens.unwrap_or(self.input_estimate),
             output_tokens.unwrap_or(self.output_estimate),
         )
-    }
-
-    /// Counts what the response cache did, once it is stored.
-    pub fn measure(&self, outcome: Outcome) {
-        let Some(found) = self.lookup(outcome) else {
-            return;
-        };
-        let result = match found {
-            CacheLookup::Hit => "hit",
-            CacheLookup::Miss => "miss",
-        };
-        counter!("pollen_cache_lookups_total", "result" => result).increment(1);
-        if found == CacheLookup::Hit {
-            let (input, output) = self.tokens();
-            let saved = u64::try_from(input.saturating_add(output)).unwrap_or(0);
-            counter!("pollen_cache_saved_tokens_total").increment(saved);
-        }
     }
 }
 
@@ -175,7 +166,7 @@ impl Cut {
         if let Some(message) = self.request.assistant_message_id {
             chats.follower.forget(message);
         }
-        self.spent.measure(Outcome::Cancelled);
+        chats.count_cut(&self.request, &self.ending(End::Cancelled));
         chats.flusher.finished(self.request.id);
         chats.announce();
     }
@@ -422,7 +413,7 @@ impl Chats {
 
     /// The row of the usage ledger, but for its owner. What the provider did not count is
     /// estimated, unless it failed before it had said a word.
-    fn attempt(
+    pub(super) fn attempt(
         &self,
         request: &llm_request::Model,
         outcome: Outcome,

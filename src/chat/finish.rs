@@ -17,6 +17,7 @@ use crate::ledger::Stop;
 use crate::model::failure::Failure;
 use crate::model::position::Edition;
 use crate::store::{Chunk, LedgerTexts, StoreError};
+use crate::trace;
 
 /// Waits between the tries to store an answer: doubled from the first to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -52,10 +53,32 @@ impl Written {
         }
     }
 
-    fn outcome(&self) -> Outcome {
+    /// Says how it ended.
+    fn tell(&self, span: &trace::Span, stored: Stored) {
+        if let Stored::Fenced = stored {
+            span.set("pollen.outcome", "fenced");
+            return;
+        }
+        let (outcome, failure) = self.counted(stored);
+        span.set("pollen.outcome", super::counts::outcome_name(outcome));
+        if let Some(failure) = failure {
+            span.fail(failure);
+        }
+    }
+
+    /// What is counted of it, once it is stored: how the attempt ended, and why.
+    fn counted(&self, stored: Stored) -> (Outcome, Option<&str>) {
         match self {
-            Self::Ended { end, .. } => end.outcome(),
-            Self::Broken(_) => Outcome::Failed,
+            Self::Ended { end, .. } => (end.outcome(), end.failure_code()),
+            Self::Broken(failure) => {
+                let is_over = matches!(stored, Stored::Ended);
+                let outcome = if is_over {
+                    Outcome::Failed
+                } else {
+                    Outcome::Replaced
+                };
+                (outcome, Some(&failure.code))
+            }
         }
     }
 }
@@ -220,10 +243,12 @@ impl Chats {
     /// stays in memory and goes on being read from there.
     pub(super) async fn finish(&self, claimed: &Claimed, written: Written) {
         let (mut wait, mut refusals) = (FIRST_WAIT, 0);
+        let _finishing = claimed.span.child("finish");
         loop {
             match self.store_end(claimed, &written).await {
                 Ok(stored) => {
                     fault::point("finish.committed");
+                    written.tell(&claimed.span, stored);
                     match stored {
                         Stored::Ended => tracing::info!(?written, "answer finished"),
                         Stored::Restarted => {
@@ -316,8 +341,11 @@ impl Chats {
         };
         stored
             .inspect(|stored| {
-                if !matches!(stored, Stored::Fenced) {
-                    spent.measure(written.outcome());
+                if matches!(stored, Stored::Fenced) {
+                    self.counts.fenced();
+                } else {
+                    let (outcome, failure) = written.counted(*stored);
+                    self.count_end(request, outcome, failure, spent);
                 }
             })
             .inspect_err(|_| live.unseal())

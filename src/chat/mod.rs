@@ -13,6 +13,7 @@ mod aside;
 mod cancel;
 mod claim;
 mod command;
+mod counts;
 mod create;
 mod delete;
 mod edit;
@@ -64,6 +65,7 @@ use crate::model::allowance::Tier;
 use crate::model::clock::Clock;
 use crate::provider::Catalogue;
 use crate::store::Store;
+use crate::trace::Tracer;
 
 pub use about::{About, AboutError, AboutSpent};
 pub use access::{AccessError, OwnedChat, PolledChat, ReadableChat, Reader, WatchedChat};
@@ -123,6 +125,8 @@ pub struct Chats {
     catalogue: Arc<Catalogue>,
     cache: Arc<ResponseCache>,
     clock: Arc<dyn Clock>,
+    counts: counts::Counts,
+    tracer: Tracer,
     settings: ChatSettings,
     wake: Notify,
     members: Cache<OwnerId, Arc<Member>>,
@@ -143,6 +147,7 @@ pub struct Rooms {
     pub heads: Heads,
     pub catalogue: Arc<Catalogue>,
     pub cache: Arc<ResponseCache>,
+    pub tracer: Tracer,
 }
 
 /// How chats are treated.
@@ -217,6 +222,8 @@ impl Chats {
             catalogue: rooms.catalogue,
             cache: rooms.cache,
             clock,
+            counts: counts::Counts::new(),
+            tracer: rooms.tracer,
             settings,
             wake: Notify::new(),
             in_flight: once::InFlight::default(),

@@ -3,6 +3,7 @@
 
 use entity::chat_message::{Model as Message, Status};
 use entity::llm_request;
+use metrics::counter;
 
 use super::Chats;
 use super::answer::interrupted;
@@ -36,6 +37,14 @@ impl Chats {
                 .store
                 .tx(|tx| async move { tx.correct_chat(chat, status, now).await });
             chats += u32::from(corrected.await?);
+        }
+        for (what, rows) in [
+            ("requests", requests),
+            ("answers", answers),
+            ("questions", questions),
+            ("chats", chats),
+        ] {
+            counter!("pollen_repaired_rows_total", "what" => what).increment(rows.into());
         }
         if requests + answers + questions + chats > 0 {
             tracing::warn!(

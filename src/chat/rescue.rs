@@ -2,12 +2,14 @@
 //! attempt, or, when they have had enough of them, end as failed with the text that there is.
 //! Nothing stays pending for ever.
 
+use entity::llm_attempt::Outcome;
 use entity::llm_request;
 
 use super::Chats;
 use super::answer::interrupted;
-use super::end::End;
+use super::end::{Cut, End};
 use crate::fault;
+use crate::model::failure::Failure;
 use crate::store::StoreError;
 
 /// Requests rescued in one go.
@@ -83,6 +85,23 @@ impl Chats {
             .is_some_and(|live| live.fence() == (request.id, request.attempt))
     }
 
+    fn count_rescue(
+        &self,
+        request: &llm_request::Model,
+        cut: &Cut,
+        failure: &Failure,
+        goes_on: bool,
+    ) {
+        self.counts.rescued(goes_on);
+        let ending = cut.ending(End::Failed(failure.clone()));
+        let outcome = if goes_on {
+            Outcome::Replaced
+        } else {
+            Outcome::Failed
+        };
+        self.count_end(request, outcome, Some(&failure.code), &ending.spent);
+    }
+
     async fn rescue_one(&self, request: llm_request::Model) -> Result<bool, StoreError> {
         let cut = &self.cut(request).await?;
         let request = &cut.request;
@@ -121,6 +140,7 @@ impl Chats {
         fault::point("rescue.committed");
         if rescued {
             self.flusher.finished(request.id);
+            self.count_rescue(request, cut, failure, goes_on);
             tracing::warn!(
                 request = %request.id, attempt = request.attempt, goes_on,
                 "rescued a request that nobody ran any more"

@@ -17,6 +17,7 @@ use crate::fault;
 use crate::model::command::{self, Parsed};
 use crate::model::text::{MessageText, ModelName, TextError, Title};
 use crate::store::{Advance, ChatChange, StoreError, Tx};
+use crate::trace;
 
 /// What is sent.
 #[derive(Clone, Debug, Default)]
@@ -326,6 +327,7 @@ impl Chats {
             deadline_at: None,
             first_token_at: None,
             finished_at: None,
+            traceparent: trace::traceparent(),
         })
     }
 }

@@ -102,6 +102,7 @@ impl Chats {
                 Ok::<_, StoreError>(())
             })
             .await?;
+        self.count_spent(spent);
         title.map(|_| ()).map_err(TitleError::from)
     }
 

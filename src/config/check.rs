@@ -89,8 +89,32 @@ pub(super) fn check(config: &Config) -> Result<(), Complaint> {
             ),
         );
     }
+    let listen = &config.metrics.listen;
+    if !listen.is_empty() && listen.parse::<std::net::SocketAddr>().is_err() {
+        return complain(
+            "metrics.listen",
+            "expected an address and a port: 127.0.0.1:9464",
+        );
+    }
+    check_tracing(config)?;
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&config.log.filter) {
         return complain("log.filter", error.to_string());
+    }
+    Ok(())
+}
+
+fn check_tracing(config: &Config) -> Result<(), Complaint> {
+    let tracing = &config.tracing;
+    if !tracing.otlp_endpoint.is_empty() {
+        check_url("tracing.otlp_endpoint", &tracing.otlp_endpoint)?;
+    }
+    let headers = tracing.otlp_headers.expose_secret();
+    let is_pair = |pair: &str| pair.trim().is_empty() || pair.contains('=');
+    if !headers.split(',').all(is_pair) {
+        return complain("tracing.otlp_headers", "expected name=value,name=value");
+    }
+    if !(0.0..=1.0).contains(&tracing.sample_ratio) {
+        return complain("tracing.sample_ratio", "expected a number from 0 to 1");
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ const SERVICE_KEYS: [(&str, &str); 3] = [
     ("_MODEL", "model"),
 ];
 /// Further names for the same.
-const OTHER_VARIABLES: [(&str, &str); 6] = [
+const OTHER_VARIABLES: [(&str, &str); 10] = [
     ("GOOGLE_API_KEY", "gemini.api_key"),
     ("AZURE_OPENAI_ENDPOINT", "azure.base_url"),
     ("AZURE_OPENAI_DEPLOYMENT", "azure.model"),
@@ -38,7 +38,17 @@ const OTHER_VARIABLES: [(&str, &str); 6] = [
     // It has no key.
     ("OLLAMA_BASE_URL", "ollama.base_url"),
     ("OLLAMA_MODEL", "ollama.model"),
+    (OTLP_ENDPOINT, "tracing.otlp_endpoint"),
+    // Of two, the one that is for traces alone counts.
+    (
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "tracing.otlp_endpoint",
+    ),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "tracing.otlp_headers"),
+    ("OTEL_SERVICE_NAME", "tracing.service_name"),
 ];
+/// The address for all that is sent by OTLP, to which what is sent is added.
+const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// Ollama's own variable, which its server reads too: `0.0.0.0`, `box:11434`, `https://box`.
 const OLLAMA_HOST: &str = "OLLAMA_HOST";
 
@@ -191,7 +201,11 @@ impl Layers {
         for (variable, key) in others.into_iter().chain(services) {
             let set = self.variables.get(&variable);
             if let Some(text) = set.filter(|text| !text.is_empty()) {
-                let address = (variable == OLLAMA_HOST).then(|| providers::ollama_address(text));
+                let address = match variable.as_str() {
+                    OLLAMA_HOST => Some(providers::ollama_address(text)),
+                    OTLP_ENDPOINT => Some(format!("{}/v1/traces", text.trim_end_matches('/'))),
+                    _ => None,
+                };
                 let text = address.as_deref().unwrap_or(text);
                 pairs.push((key, from_variable(&variable, text)));
             }

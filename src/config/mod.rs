@@ -92,6 +92,8 @@ pub struct Config {
     pub worker: WorkerConfig,
     pub limits: LimitsConfig,
     pub log: LogConfig,
+    pub metrics: MetricsConfig,
+    pub tracing: TracingConfig,
     pub shutdown: ShutdownConfig,
     /// All providers, with their keys: worked out from the tables above and the environment.
     #[serde(skip)]
@@ -347,6 +349,31 @@ pub struct LogConfig {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Address and port of a listener of its own for `/metrics`, `/healthz` and `/readyz`, which asks nobody who they are:
+    /// `127.0.0.1:9464`. Empty: there is none, and administrators alone read `/metrics`.
+    pub listen: String,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TracingConfig {
+    /// Where traces are sent by OTLP (HTTP, protobuf): the address of a collector, `http://127.0.0.1:4318`, to which
+    /// `/v1/traces` is added if it has no path. `OTEL_EXPORTER_OTLP_ENDPOINT` and
+    /// `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` set it too. Empty: nothing is traced.
+    pub otlp_endpoint: String,
+    /// Headers that the collector wants to see, such as a key: `name=value,name=value`. `OTEL_EXPORTER_OTLP_HEADERS`
+    /// sets them too.
+    #[schemars(with = "String")]
+    pub otlp_headers: SecretString,
+    /// The part of all messages that is traced, from 0 to 1, unless whoever sends one says (`traceparent`).
+    pub sample_ratio: f64,
+    /// The name under which the collector knows this server; its nodes have each a `service.instance.id` besides.
+    pub service_name: String,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -11,7 +11,8 @@ const MASK: &str = "********";
 /// Tables of which no value is shown.
 const MASKED_TABLES: [&str; 2] = ["headers", "query"];
 /// What the name of a secret has in it.
-const SECRET_WORDS: [&str; 14] = [
+const SECRET_WORDS: [&str; 15] = [
+    "headers",
     "key",
     "keys",
     "secrets",
@@ -67,7 +68,10 @@ pub(super) fn shown(key: &str, value: &Value) -> String {
     if is_secret(key) && !text.is_empty() {
         return format!("\"{MASK}\"");
     }
-    if key.ends_with("url") || key.ends_with("proxy") {
+    if ["url", "proxy", "endpoint"]
+        .iter()
+        .any(|end| key.ends_with(end))
+    {
         return format!("{:?}", without_password(&text));
     }
     literal(value)

@@ -210,7 +210,10 @@ fn counted(
         let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
         let asked = Asked::new(&pulse);
         let client = front.client(peer, request.headers());
-        let answer = if let Some(answer) = quick.answer(&request, client) {
+        let answer = if let Some(answer) = quick
+            .as_ref()
+            .and_then(|quick| quick.answer(&request, client))
+        {
             Either::Left(std::future::ready(Ok(answer)))
         } else {
             let visitor = Visitor::new(client, request.headers());

@@ -83,6 +83,12 @@ pub fn budget(method: &Method, route: &str) -> Option<Budget> {
     })
 }
 
+/// Whether somebody may want to know what became of such a request: not of polls, of which there are too many, and
+/// not of what costs nothing.
+pub fn is_traced(route: &str) -> bool {
+    !route.is_empty() && !is_poll(route) && !is_vital(route) && !FREE.contains(&route)
+}
+
 pub fn is_vital(route: &str) -> bool {
     VITAL.contains(&route)
 }

@@ -16,6 +16,7 @@ use super::rate::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use super::reply;
 use super::view::frame::Frame;
 use super::view::problem::{ProblemFragment, ProblemPage};
+use crate::trace::{self, Tracer};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A client's own request id is taken if it is a short, visible word.
@@ -73,6 +74,11 @@ impl Dress {
         }
     }
 
+    /// The method and the route; that is empty where there is none.
+    pub fn asked(&self) -> (&Method, &str) {
+        (&self.method, self.route())
+    }
+
     fn route(&self) -> &str {
         self.route.as_ref().map_or("", MatchedPath::as_str)
     }
@@ -87,6 +93,21 @@ impl Dress {
         } else {
             tracing::info_span!("http", %method, route, request_id)
         }
+    }
+
+    /// What is traced of it, in the trace that its client has begun, if it has. Polls are not: there are too many.
+    pub fn traced(&self, tracer: &Tracer, request: &Request) -> trace::Span {
+        let route = self.route();
+        if !tracer.is_on() || !cost::is_traced(route) {
+            return trace::Span::default();
+        }
+        let parent = request.headers().get(trace::TRACEPARENT);
+        let parent = parent.and_then(|parent| parent.to_str().ok());
+        let span = tracer.request(format!("{} {route}", self.method), parent);
+        span.set("http.request.method", self.method.as_str().to_owned());
+        span.set("http.route", route.to_owned());
+        span.set("pollen.http_request_id", self.id.as_str().to_owned());
+        span
     }
 
     /// Writes out the problem that a response carries, and sets the headers that every answer has.

@@ -117,6 +117,7 @@ impl From<AllowanceError> for Problem {
             },
             AllowanceError::Running { .. } => Kind::RunningLimit,
         };
+        metrics::counter!("pollen_allowance_refused_total", "kind" => kind.slug()).increment(1);
         Self {
             retry_after_s: error.retry_after_s(),
             ..Self::new(kind, error.to_string())

@@ -117,6 +117,8 @@ static ROUTER: LazyLock<Router> = LazyLock::new(|| {
         )
         .fallback(|| async { Problem::no_such_page() })
         .layer(Wrap::new(Outside {
+            counts: Arc::new(crate::http::counts::Counts::new()),
+            tracer: crate::trace::Tracer::default(),
             load: Arc::new(Load::new(usize::MAX)),
         }))
 });

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use metrics::{Counter, Gauge, counter, gauge};
+
 use super::cost;
 use super::problem::{Kind, Problem};
 use crate::model::hint::{Activity, FLOWING_MS, poll_after_ms};
@@ -11,10 +13,12 @@ use crate::model::hint::{Activity, FLOWING_MS, poll_after_ms};
 const COME_BACK_S: std::ops::RangeInclusive<u64> = 1..=3;
 
 /// Requests in flight.
-#[derive(Debug)]
 pub(super) struct Load {
     in_flight: AtomicUsize,
     most: usize,
+    /// The same as `in_flight`, for whoever watches.
+    shown: Gauge,
+    shed: Counter,
 }
 
 /// A request that is in flight.
@@ -29,6 +33,8 @@ impl Load {
         Self {
             in_flight: AtomicUsize::new(0),
             most,
+            shown: gauge!("pollen_http_in_flight"),
+            shed: counter!("pollen_shed_total"),
         }
     }
 
@@ -40,19 +46,29 @@ impl Load {
     /// A request that only waits, for its client or for news, costs nothing: however many do, the others are not
     /// turned away for them. It counts again when what this returns is dropped.
     pub fn wait(self: &Arc<Self>) -> Uncounted {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.less();
         Uncounted(Arc::clone(self))
     }
 
     /// Counts a request for as long as it is worked on, also when its client goes away.
     pub fn count(self: &Arc<Self>) -> Counted {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.more();
         Counted(Arc::clone(self))
     }
 
     /// Whether nobody is asked for patience.
     pub fn is_calm(&self) -> bool {
         self.poll_after_ms(Activity::Flowing) == FLOWING_MS
+    }
+
+    fn more(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.shown.increment(1.0);
+    }
+
+    fn less(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.shown.decrement(1.0);
     }
 
     /// Whether further requests are turned away.
@@ -65,7 +81,7 @@ impl Load {
         if self.in_flight.load(Ordering::Relaxed) <= self.most || cost::is_vital(route) {
             return None;
         }
-        metrics::counter!("pollen_shed_total").increment(1);
+        self.shed.increment(1);
         Some(Problem {
             retry_after_s: Some(fastrand::u64(COME_BACK_S)),
             ..Problem::bare(Kind::Overloaded)
@@ -75,13 +91,13 @@ impl Load {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.less();
     }
 }
 
 impl Drop for Uncounted {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.0.more();
     }
 }
 
@@ -111,6 +127,8 @@ mod tests {
             .route("/chat/list", get(|| async {}))
             .route("/healthz", get(|| async {}))
             .layer(Wrap::new(Outside {
+                counts: Arc::new(crate::http::counts::Counts::new()),
+                tracer: crate::trace::Tracer::default(),
                 load: Arc::clone(&load),
             }));
         let mut held: Vec<Counted> = Vec::new();

@@ -10,9 +10,10 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
 use tokio_util::task::TaskTracker;
@@ -20,6 +21,7 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 
 use super::cost;
+use super::counts::Counts;
 use super::dress::Dress;
 use super::encoding;
 use super::identify::{self, Gate, Identified};
@@ -29,6 +31,7 @@ use super::rate::{self, Rated};
 use super::visitor::Visitor;
 use crate::chat::Chats;
 use crate::limit::Limits;
+use crate::trace::{self, Tracer};
 
 /// What a request goes on to.
 pub(super) trait Within:
@@ -133,24 +136,46 @@ async fn in_time(limit: Duration, work: impl Future<Output = Response>) -> Respo
 /// headers that every answer has, and compresses.
 pub(super) struct Outside {
     pub load: Arc<Load>,
+    pub counts: Arc<Counts>,
+    pub tracer: Tracer,
 }
 
 impl Around for Outside {
     async fn answer<S: Within>(self: Arc<Self>, mut request: Request, within: S) -> Response {
+        let begun = Instant::now();
         let _counted = self.load.count();
         let Visitor { client, form, .. } = *Visitor::of(&mut request);
         let takes_gzip = encoding::takes_gzip(request.headers());
         let dress = Dress::of(&request, (client, form));
         let span = dress.span();
+        let traced = dress.traced(&self.tracer, &request);
         let response = match self.load.shed(cost::route_of(request.extensions())) {
             Some(refusal) => refusal.into_response(),
-            None => ask(within, request).instrument(span.clone()).await,
+            None => {
+                traced
+                    .around(ask(within, request).instrument(span.clone()))
+                    .await
+            }
         };
         let response = span.in_scope(|| dress.put_on(response));
-        if takes_gzip {
+        let response = if takes_gzip {
             encoding::compress(response).await
         } else {
             response
+        };
+        let (method, route) = dress.asked();
+        end_trace(&traced, response.status());
+        self.counts
+            .request(method, route, response.status(), begun.elapsed());
+        response
+    }
+}
+
+fn end_trace(traced: &trace::Span, status: StatusCode) {
+    if traced.is_on() {
+        traced.set("http.response.status_code", i64::from(status.as_u16()));
+        if status.is_server_error() {
+            traced.fail(status.as_str());
         }
     }
 }
@@ -194,7 +219,10 @@ impl Inside {
         let is_change = !cost::only_reads(request.method(), route);
         let work = AssertUnwindSafe(ask(within, request)).catch_unwind();
         let done = if is_change {
-            let done = self.changes.spawn(work.in_current_span()).await;
+            let done = self
+                .changes
+                .spawn(trace::carried(work.in_current_span()))
+                .await;
             done.unwrap_or_else(|error| Err(Box::new(error)))
         } else {
             work.await

@@ -2,6 +2,7 @@
 
 mod connection;
 mod cost;
+mod counts;
 mod doors;
 mod dress;
 mod encoding;
@@ -41,6 +42,7 @@ use tower::util::option_layer;
 
 use crate::chat::Chats;
 use crate::limit::Limits;
+use crate::trace::Tracer;
 
 pub use axum_extra::extract::cookie::Key;
 pub use identify::{Gate, Gateway};
@@ -48,6 +50,7 @@ pub use openapi::{UNDOCUMENTED, surface};
 pub use peer::Front;
 pub use serve::{ServeSettings, serve};
 
+use counts::Counts;
 use hold::Holds;
 use load::Load;
 use middleware::{Inside, Outside, Wrap};
@@ -62,6 +65,7 @@ struct Rooms {
     chats: Arc<Chats>,
     load: Arc<Load>,
     holds: Holds,
+    counts: Arc<Counts>,
     limits: HttpLimits,
     metrics: PrometheusHandle,
     gate: Arc<Gate>,
@@ -107,8 +111,22 @@ impl FromRef<AppState> for PrometheusHandle {
 /// What answers requests.
 #[derive(Clone)]
 pub struct Site {
-    quick: Arc<Quick>,
+    /// None: nothing is polled there.
+    quick: Option<Arc<Quick>>,
     router: Router,
+}
+
+/// Who is told what happens.
+pub struct Observers {
+    pub metrics: PrometheusHandle,
+    pub tracer: Tracer,
+}
+
+/// What is served: to everybody, and to whoever watches.
+pub struct Sites {
+    pub front: Site,
+    /// `/metrics`, `/healthz` and `/readyz`, for an address of their own, where nobody is asked who they are.
+    pub metrics: Site,
 }
 
 /// The whole surface.
@@ -119,16 +137,19 @@ pub fn site(
     chats: Arc<Chats>,
     limits: HttpLimits,
     rates: Arc<Limits>,
-    metrics: PrometheusHandle,
+    observers: Observers,
     (changes, closing): (TaskTracker, CancellationToken),
     front: &Front,
     gate: Gate,
-) -> Site {
+) -> Sites {
+    let Observers { metrics, tracer } = observers;
     let (load, gate) = (Arc::new(Load::new(limits.max_in_flight)), Arc::new(gate));
+    let counts = Arc::new(Counts::new());
     let state = AppState(Arc::new(Rooms {
         chats: Arc::clone(&chats),
         load: Arc::clone(&load),
         holds: Holds::new(&limits, closing),
+        counts: Arc::clone(&counts),
         limits,
         metrics,
         gate: Arc::clone(&gate),
@@ -137,10 +158,21 @@ pub fn site(
     let quick = Arc::new(Quick {
         chats: Arc::clone(&chats),
         load: Arc::clone(&load),
+        counts: Arc::clone(&counts),
         gate: Arc::clone(&gate),
         rates: Arc::clone(&rates),
     });
     let (own_pages, other_sites) = (origin::own_pages(front), origin::other_sites(front));
+    let watched = Router::new()
+        .merge(routes::watched())
+        .fallback(|| async { Problem::no_such_page() })
+        .method_not_allowed_fallback(|| async { Problem::method_not_allowed() })
+        .layer(Wrap::new(Outside {
+            load: Arc::clone(&load),
+            counts: Arc::clone(&counts),
+            tracer: Tracer::default(),
+        }))
+        .with_state(state.clone());
     let router = Router::new()
         .merge(Router::from(routes::router()))
         .fallback(|| async { Problem::no_such_page() })
@@ -149,7 +181,11 @@ pub fn site(
             // Outermost first.
             ServiceBuilder::new()
                 .layer(option_layer(other_sites))
-                .layer(Wrap::new(Outside { load }))
+                .layer(Wrap::new(Outside {
+                    load,
+                    counts,
+                    tracer,
+                }))
                 .layer(own_pages)
                 .layer(Wrap::new(Inside {
                     gate,
@@ -160,5 +196,14 @@ pub fn site(
                 })),
         )
         .with_state(state);
-    Site { quick, router }
+    Sites {
+        front: Site {
+            quick: Some(quick),
+            router,
+        },
+        metrics: Site {
+            quick: None,
+            router: watched,
+        },
+    }
 }

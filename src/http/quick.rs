@@ -5,6 +5,7 @@
 //! is to say everything. Whoever asks cannot tell who has answered (`tests/protocol/quick.rs`).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::HttpBody;
 use axum::extract::Request;
@@ -15,6 +16,7 @@ use futures::FutureExt as _;
 use serde::de::DeserializeOwned;
 use tracing::Level;
 
+use super::counts::{Counts, Kind, Outcome};
 use super::dress::{dress, request_id};
 use super::encoding;
 use super::extract::{Form, UUID_CHARS, parse_uuid};
@@ -38,6 +40,7 @@ use crate::model::position::Position;
 pub(super) struct Quick {
     pub chats: Arc<Chats>,
     pub load: Arc<Load>,
+    pub counts: Arc<Counts>,
     pub gate: Arc<Gate>,
     pub rates: Arc<Limits>,
 }
@@ -61,11 +64,12 @@ impl Quick {
         }
         let (headers, uri) = (request.headers(), request.uri());
         let poll = Poll::of(uri)?;
+        let begun = Instant::now();
         if headers.contains_key(header::ORIGIN) || hold::is_wanted(headers) {
             return None;
         }
         let caller = self.gate.remembered(headers, uri, client)?;
-        let mut response = self.read(&caller, poll, headers)?;
+        let (mut response, found) = self.read(&caller, poll, headers)?;
         let takes_gzip = encoding::takes_gzip(headers);
         if takes_gzip && response.body().size_hint().lower() > encoding::LARGE as u64 {
             return None;
@@ -76,6 +80,7 @@ impl Quick {
             &request_id(headers),
             client.is_https,
         );
+        self.counts.quick(found, response.status(), begun.elapsed());
         if takes_gzip {
             // So much is compressed right here.
             encoding::compress(response).now_or_never()
@@ -84,9 +89,15 @@ impl Quick {
         }
     }
 
-    fn read(&self, caller: &Caller, poll: Poll, headers: &HeaderMap) -> Option<Response> {
+    /// The answer, and what is to be counted of it.
+    fn read(
+        &self,
+        caller: &Caller,
+        poll: Poll,
+        headers: &HeaderMap,
+    ) -> Option<(Response, (Kind, Outcome))> {
         let form = Form::of(headers);
-        let answered = match poll {
+        let (answered, found) = match poll {
             Poll::Tokens(message, position, params) => {
                 let asked = TokensAsked::new(form, headers, position, &params).ok()?;
                 let reader = caller.owner.into();
@@ -95,13 +106,14 @@ impl Quick {
                     return None;
                 }
                 let hint = self.load.poll_after_ms(poll.activity);
-                asked.reply(&Place::Owners, poll, hint)
+                let found = (Kind::Tokens, Outcome::of_tokens(&poll));
+                (asked.reply(&Place::Owners, poll, hint), found)
             }
             Poll::Messages(id, cursor, params) => {
                 let chat = self.chats.watched_at_hand(caller.owner, id)?;
                 let quiet = self.chats.quiet_at_hand(&chat, cursor, params.revision)?;
                 let hint = self.load.poll_after_ms(quiet.activity);
-                match form {
+                let answered = match form {
                     Form::Json => {
                         let tag = Tag::of_quiet(id, &quiet);
                         let view =
@@ -112,10 +124,11 @@ impl Quick {
                         Ok(reply::no_content())
                     }
                     Form::Fragment | Form::Page => return None,
-                }
+                };
+                (answered, (Kind::Messages, Outcome::NothingNew))
             }
         };
-        answered.ok()
+        Some((answered.ok()?, found))
     }
 
     /// Counts the poll against its budget. None: it is one too many, or other nodes count too.

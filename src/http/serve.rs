@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use metrics::{Gauge, gauge};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -50,6 +51,7 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let slots = Arc::new(Semaphore::new(settings.connections));
+    let open = gauge!("pollen_http_connections");
     let doors = Doors::new(settings.connections_per_address, front.clone());
     let front = Arc::new(front);
     let (connections, ending) = (TaskTracker::new(), Ending::default());
@@ -65,10 +67,11 @@ pub async fn serve(
         };
         let (builders, front) = (Arc::clone(&builders), Arc::clone(&front));
         let (site, ending) = (site.clone(), ending.clone());
+        let open = Open::one(&open);
         connections.spawn(async move {
             let stream = (stream, peer.ip());
             connection::run(&builders, stream, front, site, patience, ending).await;
-            drop((slot, place));
+            drop((slot, place, open));
         });
     }
     drop(listener);
@@ -82,6 +85,22 @@ pub async fn serve(
         ending.hard.cancel();
     }
     connections.wait().await;
+}
+
+/// A connection, for as long as it is open.
+struct Open(Gauge);
+
+impl Open {
+    fn one(open: &Gauge) -> Self {
+        open.increment(1.0);
+        Self(open.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
 }
 
 /// Of clients' time hyper limits nothing: it would set a timer for every request, and `connection.rs` has one for all

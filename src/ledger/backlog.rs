@@ -30,6 +30,10 @@ impl Backlog {
         self.written.notify_waiters();
     }
 
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     pub async fn room(&self) {
         // Once a token: as long as there is room, nothing is registered.
         if self.has_room() {

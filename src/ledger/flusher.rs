@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use entity::RequestId;
+use metrics::{Counter, Histogram, counter, histogram};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +54,34 @@ pub struct Flusher {
     clock: Arc<dyn Clock>,
     settings: FlushSettings,
     finished: Mutex<Vec<RequestId>>,
+    counts: Counts,
+}
+
+struct Counts {
+    flushed: Counter,
+    failed: Counter,
+    fenced: Counter,
+    seconds: Histogram,
+    bytes: Histogram,
+}
+
+impl Counts {
+    fn new() -> Self {
+        let flushes = |result: &'static str| counter!("pollen_flushes_total", "result" => result);
+        Self {
+            flushed: flushes("written"),
+            failed: flushes("failed"),
+            fenced: counter!("pollen_answers_fenced_total", "by" => "flush"),
+            seconds: histogram!("pollen_flush_seconds"),
+            bytes: histogram!("pollen_flush_bytes"),
+        }
+    }
+
+    fn written(&self, took: Duration, bytes: usize) {
+        self.flushed.increment(1);
+        self.seconds.record(took);
+        self.bytes.record(u32::try_from(bytes).unwrap_or(u32::MAX));
+    }
 }
 
 impl Flusher {
@@ -69,6 +98,7 @@ impl Flusher {
             clock,
             settings,
             finished: Mutex::default(),
+            counts: Counts::new(),
         }
     }
 
@@ -115,6 +145,7 @@ impl Flusher {
                 Ok(()) if leases == Leases::Renew => renewed = begun,
                 Ok(()) => {}
                 Err(error) => {
+                    self.counts.failed.increment(1);
                     tracing::error!(%error, "flush failed; the text stays in memory");
                     self.give_up_lost_leases();
                 }
@@ -179,7 +210,11 @@ impl Flusher {
             let held = self.store.held_requests(&self.settings.node).await?;
             (None, held)
         } else {
-            self.write(&ledgers, &gained, leases).await?
+            let begun = Instant::now();
+            let written = self.write(&ledgers, &gained, leases).await?;
+            let bytes = gained.iter().map(|(_, chunk)| chunk.text.len()).sum();
+            self.counts.written(begun.elapsed(), bytes);
+            written
         };
         fault::point("flush.committed");
         let held: HashSet<Fence> = held.into_iter().collect();
@@ -238,6 +273,7 @@ impl Flusher {
 
     /// The request has been ended, deleted, or taken over by another attempt.
     fn drop_fenced(&self, live: &Live) {
+        self.counts.fenced.increment(1);
         tracing::info!(request = %live.ids.request, attempt = live.ids.attempt, "no longer this node's");
         live.stop(Stop::Ended);
         self.ledgers.close(live);

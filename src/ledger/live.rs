@@ -179,6 +179,11 @@ impl Live {
         self.lock().said.is_empty()
     }
 
+    fn bytes(&self) -> usize {
+        let text = self.lock();
+        text.said.len() + text.thought.len()
+    }
+
     /// What a client at `position` of one of the two texts gets, at most `limit` bytes of it.
     #[must_use]
     pub fn read(&self, channel: Channel, position: Position, limit: usize) -> Delta {
@@ -475,6 +480,14 @@ impl Ledgers {
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Live>> {
         self.read().by_message.values().cloned().collect()
+    }
+
+    /// Bytes of text in memory: of all answers that are being written, and of those what the database does not have
+    /// yet.
+    #[must_use]
+    pub fn bytes(&self) -> (usize, usize) {
+        let held = self.all().iter().map(|live| live.bytes()).sum();
+        (held, self.backlog.bytes())
     }
 
     #[must_use]

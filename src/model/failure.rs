@@ -77,6 +77,35 @@ pub enum FailureCode {
 }
 
 impl FailureCode {
+    pub const ALL: [Self; 20] = [
+        Self::ProviderUnreachable,
+        Self::ProviderUnauthorized,
+        Self::ModelNotFound,
+        Self::ProviderQuota,
+        Self::ContextTooLong,
+        Self::ToolCalled,
+        Self::ProviderRateLimited,
+        Self::ProviderRefused,
+        Self::ProviderError,
+        Self::FirstTokenTimeout,
+        Self::DeadlineExceeded,
+        Self::ProviderStalled,
+        Self::ProviderBrokeOff,
+        Self::ProviderMalformed,
+        Self::EmptyAnswer,
+        Self::ContentFilter,
+        Self::AnswerTooLong,
+        Self::Interrupted,
+        Self::Cancelled,
+        Self::Internal,
+    ];
+
+    /// The code of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == name)
+    }
+
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -13,9 +13,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use futures::stream::BoxStream;
 use tokio::time::{Instant, timeout};
 
-use super::{DEMO_MODEL, ListedModel, Provider};
+use super::measured::measured;
+use super::{Call, DEMO_MODEL, Event, ListedModel, Provider, ProviderError};
 use crate::model::parameters::Parameters;
 use crate::model::spec::{ModelSpec, known_window};
 
@@ -126,6 +128,36 @@ fn plain_spec(provider: &str, upstream: &str, id: &str) -> ModelSpec {
 pub struct Route {
     pub provider: Arc<dyn Provider>,
     pub spec: Arc<ModelSpec>,
+    /// The configuration names the model, or its provider lists it: it is not just what somebody has made up.
+    is_known: bool,
+}
+
+/// Under which names a model is counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    pub provider: String,
+    pub model: String,
+}
+
+/// What stands for all models that nobody but whoever asked for them has named: of such names there is no end.
+const OTHER: &str = "other";
+
+impl Route {
+    /// Under which names the model is counted.
+    #[must_use]
+    pub fn label(&self) -> Label {
+        let model = if self.is_known { &self.spec.id } else { OTHER };
+        Label {
+            provider: self.spec.provider.clone(),
+            model: model.to_owned(),
+        }
+    }
+
+    /// Asks the provider, and counts what comes of it.
+    #[must_use]
+    pub fn answer(&self, call: Call) -> BoxStream<'static, Result<Event, ProviderError>> {
+        measured(self.label(), self.provider.answer(call))
+    }
 }
 
 /// There is no such model, as far as anybody here knows.
@@ -245,22 +277,34 @@ impl Catalogue {
     /// If nobody does.
     pub fn resolve(&self, id: Option<&str>) -> Result<Route, UnknownModel> {
         let Some(id) = id else {
-            return self.route(&self.default);
+            return self.route(&self.default, true);
         };
         let mut named = self.configured.iter().chain([&self.default]);
         if let Some(spec) = named.find(|spec| spec.id == id) {
-            return self.route(spec);
+            return self.route(spec, true);
         }
         if let Some((entry, upstream)) = self.prefixed(id)
-            && let Some(spec) = self.model_of(entry, upstream)
+            && let Some((spec, is_known)) = self.model_of(entry, upstream)
         {
-            return self.route(&spec);
+            return self.route(&spec, is_known);
         }
         let mut entries = self.entries.iter();
         let own = entries.find(|entry| entry.name() == self.default.provider);
         match own.and_then(|own| self.model_of(own, id)) {
-            Some(spec) => self.route(&spec),
+            Some((spec, is_known)) => self.route(&spec, is_known),
             None => Err(self.unknown(id)),
+        }
+    }
+
+    /// Under which names a model is counted that has answered.
+    #[must_use]
+    pub fn label(&self, model: Option<&str>) -> Label {
+        match self.resolve(model) {
+            Ok(route) => route.label(),
+            Err(_) => Label {
+                provider: OTHER.to_owned(),
+                model: OTHER.to_owned(),
+            },
         }
     }
 
@@ -272,24 +316,25 @@ impl Catalogue {
     }
 
     /// A provider's model by the provider's own name for it: as the configuration has it, as the
-    /// provider lists it, or, of an open one, by nothing but its name.
-    fn model_of(&self, entry: &Entry, upstream: &str) -> Option<Arc<ModelSpec>> {
+    /// provider lists it, or, of an open one, by nothing but its name. With it whether it is one of the first two.
+    fn model_of(&self, entry: &Entry, upstream: &str) -> Option<(Arc<ModelSpec>, bool)> {
         let provider = entry.name();
         if let Some(spec) = of_pair(&self.configured, provider, upstream) {
-            return Some(Arc::clone(spec));
+            return Some((Arc::clone(spec), true));
         }
         if self.default.provider == provider && is_same(&self.default.upstream, upstream) {
-            return Some(Arc::clone(&self.default));
+            return Some((Arc::clone(&self.default), true));
         }
         if !entry.is_open {
             return None;
         }
         let listed = entry.listed();
         let listed = listed.iter().find(|model| is_same(&model.id, upstream));
-        Some(Arc::new(match listed {
+        let spec = match listed {
             Some(listed) => self.listed_spec(entry, listed),
             None => plain_spec(provider, upstream, &self.id_of(provider, upstream)),
-        }))
+        };
+        Some((Arc::new(spec), listed.is_some()))
     }
 
     fn listed_spec(&self, entry: &Entry, listed: &ListedModel) -> ModelSpec {
@@ -311,13 +356,14 @@ impl Catalogue {
         }
     }
 
-    fn route(&self, spec: &Arc<ModelSpec>) -> Result<Route, UnknownModel> {
+    fn route(&self, spec: &Arc<ModelSpec>, is_known: bool) -> Result<Route, UnknownModel> {
         let mut entries = self.entries.iter();
         let entry = entries.find(|entry| entry.name() == spec.provider);
         let entry = entry.ok_or_else(|| self.unknown(&spec.id))?;
         Ok(Route {
             provider: Arc::clone(&entry.provider),
             spec: completed(entry, spec),
+            is_known,
         })
     }
 

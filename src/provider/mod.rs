@@ -11,6 +11,7 @@ mod error;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
 mod gemini;
+mod measured;
 mod ollama;
 mod openai;
 mod responses;
@@ -25,12 +26,12 @@ use crate::model::parameters::Parameters;
 use crate::model::usage::Usage;
 
 pub use crate::model::parameters::Capabilities;
-pub use catalogue::{Catalogue, DefaultModel, Entry, Route, UnknownModel};
+pub use catalogue::{Catalogue, DefaultModel, Entry, Label, Route, UnknownModel};
 pub use demo::{DEMO_MODEL, Demo, DemoSettings};
 pub use error::{ProviderError, Verdict};
 pub use wire::{
-    ConnectError, Document, FetchError, KeyHeader, ProviderSettings, TimeLimits, WireFormat,
-    connect,
+    ConnectError, Document, FetchError, KeyHeader, Outlet, ProviderSettings, TimeLimits,
+    WireFormat, connect,
 };
 
 /// Who said something, in the words that model servers share.

@@ -15,7 +15,7 @@ use sea_orm::{
 
 use super::error::StoreError;
 use super::lock::{self, FileLock};
-use super::{StoreSettings, run_migrations};
+use super::{PoolUse, StoreSettings, run_migrations};
 use crate::model::search::SearchWords;
 
 /// The oldest SQLite without the WAL-reset corruption that releases up to 3.51.2 have.
@@ -35,6 +35,8 @@ const MAX_IDLE_IN_TRANSACTION: Duration = Duration::from_secs(5);
 const CHECKPOINT_PAGES: i32 = 8_000;
 /// At this length of the WAL the writer does it, 64 MiB.
 const WAL_AUTOCHECKPOINT_PAGES: &str = "16000";
+/// The largest file of SQLite, in bytes, of which it is found out which table takes how much.
+const MOST_BYTES_LOOKED_AT: u64 = 256 << 20;
 /// What a WAL file is cut back to after a checkpoint.
 const WAL_SIZE_LIMIT_BYTES: &str = "67108864";
 
@@ -288,6 +290,61 @@ impl Dialect {
         match self {
             Self::Sqlite => "",
             Self::Postgres => "FOR UPDATE OF r SKIP LOCKED",
+        }
+    }
+
+    /// The connections of (writer, reader).
+    pub fn pools(self, writer: &DatabaseConnection, reader: &DatabaseConnection) -> Vec<PoolUse> {
+        let used = |pool, size: u32, idle: usize, most: u32| {
+            let [size, most] = [size, most].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+            PoolUse {
+                pool,
+                in_use: size.saturating_sub(idle),
+                idle,
+                most,
+            }
+        };
+        match self {
+            Self::Sqlite => [("writer", writer), ("reader", reader)]
+                .map(|(name, connection)| {
+                    let pool = connection.get_sqlite_connection_pool();
+                    let most = pool.options().get_max_connections();
+                    used(name, pool.size(), pool.num_idle(), most)
+                })
+                .into(),
+            Self::Postgres => {
+                let pool = reader.get_postgres_connection_pool();
+                let most = pool.options().get_max_connections();
+                vec![used("all", pool.size(), pool.num_idle(), most)]
+            }
+        }
+    }
+
+    /// Asks for the size of the database, in bytes, as `n`.
+    pub fn database_bytes(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "SELECT page_count * page_size AS n FROM pragma_page_count(), pragma_page_size()"
+            }
+            Self::Postgres => "SELECT pg_database_size(current_database()) AS n",
+        }
+    }
+
+    /// Asks for the tables' names and their `bytes`. SQLite reads the whole file for it, so that a large one is not
+    /// asked; PostgreSQL looks at the lengths of its files. What belongs to the index of words counts as one.
+    pub fn table_sizes(self, database_bytes: u64) -> Option<&'static str> {
+        match self {
+            Self::Sqlite if database_bytes > MOST_BYTES_LOOKED_AT => None,
+            Self::Sqlite => Some(
+                "SELECT CASE WHEN m.tbl_name LIKE 'search_text%' THEN 'search_text' ELSE m.tbl_name END AS name, \
+                   SUM(d.pgsize) AS bytes \
+                 FROM dbstat d JOIN sqlite_schema m ON m.name = d.name \
+                 WHERE d.aggregate = TRUE GROUP BY 1 ORDER BY 2 DESC",
+            ),
+            Self::Postgres => Some(
+                "SELECT relname AS name, pg_total_relation_size(relid) AS bytes \
+                 FROM pg_stat_user_tables WHERE schemaname = current_schema() ORDER BY 2 DESC",
+            ),
         }
     }
 

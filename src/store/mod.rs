@@ -12,9 +12,11 @@ mod audit;
 mod batches;
 mod chats;
 mod checkpoint;
+mod counts;
 mod deletion;
 mod dialect;
 mod error;
+mod gauges;
 mod group;
 mod keys;
 mod ledger;
@@ -45,6 +47,7 @@ pub use audit::Actor;
 pub use chats::{Advance, ChatChange, Head, Preview};
 pub use deletion::Erased;
 pub use error::StoreError;
+pub use gauges::{PoolUse, Queue, TableSize};
 pub use keys::KeyScope;
 pub use ledger::{Chunk, LedgerTexts};
 pub use messages::{Finish, Rewrite, Watched};
@@ -78,6 +81,7 @@ pub struct Store {
     writer: DatabaseConnection,
     reader: DatabaseConnection,
     watched: Arc<watch::Watched>,
+    counts: counts::Counts,
     /// Who waits for the writer, where there is one alone.
     group: Option<Group>,
     /// Held for as long as the store is: one process per SQLite file.
@@ -139,6 +143,7 @@ impl Store {
             writer,
             reader,
             watched: Arc::default(),
+            counts: counts::Counts::new(),
             group,
             _lock: lock,
         })

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::DatabaseTransaction;
 
@@ -45,13 +45,23 @@ impl Store {
     {
         let mut attempt = 1;
         loop {
-            match self.try_tx(&body).await {
+            let begun = Instant::now();
+            let ended = self.try_tx(&body).await;
+            self.counts.transaction(begun.elapsed());
+            match ended {
                 Err(error) if attempt < MAX_TX_ATTEMPTS && is_transient(&error) => {
                     let longest = TX_BACKOFF_MS << attempt;
                     tokio::time::sleep(Duration::from_millis(fastrand::u64(1..=longest))).await;
                     attempt += 1;
+                    self.counts.retried();
                 }
-                ended => return ended,
+                Err(error) => {
+                    if stored(&error).is_some_and(StoreError::is_unavailable) {
+                        self.counts.unavailable();
+                    }
+                    return Err(error);
+                }
+                done => return done,
             }
         }
     }
@@ -77,7 +87,9 @@ impl Store {
     {
         // Dropped last: what was changed is told once it is committed.
         let touched = Arc::new(Touched::new(&self.watched));
+        let begun = Instant::now();
         let transaction = Arc::new(self.dialect.begin(&self.writer).await?);
+        self.counts.waited(begun.elapsed());
         // An error drops the transaction, which rolls it back.
         let done = body(self.lent(&transaction, &touched)).await?;
         let transaction = Arc::into_inner(transaction).ok_or(StoreError::TransactionHeld)?;
@@ -93,7 +105,9 @@ impl Store {
         E: From<StoreError>,
     {
         let touched = Arc::new(Touched::new(&self.watched));
+        let begun = Instant::now();
         let turn = group.turn().await?;
+        self.counts.waited(begun.elapsed());
         let ended = body(self.lent(turn.transaction(), &touched)).await;
         // Also one that failed waits: it may have failed because of what another one has written.
         turn.end(ended.is_ok()).await?;
@@ -110,12 +124,17 @@ impl Store {
 }
 
 fn is_transient(error: &(dyn Error + 'static)) -> bool {
+    stored(error).is_some_and(StoreError::is_transient)
+}
+
+/// What the database has to do with an error.
+fn stored<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a StoreError> {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if let Some(store) = error.downcast_ref::<StoreError>() {
-            return store.is_transient();
+            return Some(store);
         }
         cause = error.source();
     }
-    false
+    None
 }

@@ -22,6 +22,7 @@ use pollen::provider::{
     Call, Capabilities, Catalogue, Event, ListedModel, Provider, ProviderError,
 };
 use pollen::store::{Store, StoreSettings};
+use pollen::trace::Tracer;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -166,6 +167,7 @@ impl Node {
             heads: Heads::new(Arc::clone(&store), Duration::ZERO),
             catalogue: Arc::new(Catalogue::of(Arc::new(Scripted { calls }), "scripted")),
             cache: Arc::new(cache.unwrap()),
+            tracer: Tracer::default(),
         };
         let chats = Arc::new(Chats::new(rooms, clock, settings_of(replaces_broken)));
         chats.recover().await.unwrap();

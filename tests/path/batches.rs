@@ -70,6 +70,7 @@ async fn queue(store: &Store, chat: ChatId, sequence: i64, at: i64) -> RequestId
         deadline_at: None,
         first_token_at: None,
         finished_at: None,
+        traceparent: None,
     };
     let insert = store.tx(|tx| async move { tx.insert_request(request.clone()).await });
     insert.await.unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room and the rooms that it may import. What is not named here is not a room.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("main", &["cli"]),
     // Only in builds for tests: nobody imports it.
     ("fuzz", &["http", "identity", "provider", "model"]),
@@ -15,18 +15,23 @@ const ROOMS: [(&str, &[&str]); 16] = [
         "app",
         &[
             "http", "worker", "chat", "identity", "limit", "ledger", "provider", "cache", "store",
-            "model", "config",
+            "model", "config", "trace",
         ],
     ),
-    ("http", &["chat", "identity", "limit", "model", "store"]),
+    (
+        "http",
+        &["chat", "identity", "limit", "model", "store", "trace"],
+    ),
     ("identity", &["provider", "store", "model"]),
     ("worker", &["chat", "store"]),
     (
         "chat",
-        &["ledger", "provider", "cache", "store", "model", "fault"],
+        &[
+            "ledger", "provider", "cache", "store", "model", "trace", "fault",
+        ],
     ),
     ("ledger", &["store", "model", "fault"]),
-    ("provider", &["model"]),
+    ("provider", &["model", "trace"]),
     // The way to Redis is the cache's.
     ("limit", &["cache"]),
     ("cache", &["model"]),
@@ -34,10 +39,11 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("model", &[]),
     ("config", &[]),
     ("fault", &[]),
+    ("trace", &[]),
 ];
 
 /// Libraries that one room keeps to itself.
-const KEPT: [(&str, &[&str]); 11] = [
+const KEPT: [(&str, &[&str]); 14] = [
     ("sea_orm", &["store"]),
     ("sqlx", &["store"]),
     ("migration", &["store"]),
@@ -47,6 +53,9 @@ const KEPT: [(&str, &[&str]); 11] = [
     ("reqwest", &["provider"]),
     ("redis", &["cache", "limit"]),
     ("governor", &["limit"]),
+    ("opentelemetry", &["trace", "app"]),
+    ("opentelemetry_sdk", &["trace", "app"]),
+    ("opentelemetry_otlp", &["app"]),
     ("utoipa", &["http", "model"]),
     ("utoipa_axum", &["http"]),
 ];

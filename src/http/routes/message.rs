@@ -15,6 +15,7 @@ use crate::chat::{
     Again, Awaited, Cursors, MessageRead, Once, Otherwise, Reader, Sent, TokensPoll,
 };
 use crate::http::AppState;
+use crate::http::counts::{Kind, Outcome};
 use crate::http::extract::{
     Body, CacheControl, Caller, Form, MessagePath, NumberPath, Params, Posted, TokensPath,
     parse_position,
@@ -350,6 +351,7 @@ async fn tokens_found(
     asked: TokensAsked,
     poll: TokensPoll,
 ) -> Result<Response, Problem> {
+    app.counts.polled(Kind::Tokens, Outcome::of_tokens(&poll));
     let hint = app.load.poll_after_ms(poll.activity);
     if asked.is_little(&poll) {
         return asked.reply(&place, poll, hint);

@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 
 use crate::chat::{Awaited, MessagesPoll, PolledChat, WatchedChat};
 use crate::http::AppState;
+use crate::http::counts::{Kind, Outcome};
 use crate::http::extract::{CursorPath, Form, Params};
 use crate::http::hold::{Hold, Look};
 use crate::http::openapi::{self, Unchanged, WaitPreference};
@@ -124,6 +125,8 @@ async fn messages_found(
     asked: &MessagesAsked,
     poll: MessagesPoll,
 ) -> Result<Response, Problem> {
+    app.counts
+        .polled(Kind::Messages, Outcome::of_messages(&poll));
     let hint = app.load.poll_after_ms(poll.activity);
     match asked.form {
         Form::Json => {

@@ -1,7 +1,9 @@
 //! `GET /metrics`: what this node has counted, in Prometheus' text format.
 
+use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
+use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -12,6 +14,12 @@ use crate::http::reply;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(metrics))
+}
+
+/// The same for the address of its own, where nobody is asked who they are.
+pub(super) fn open_router() -> Router<AppState> {
+    let open = async |State(recorded): State<PrometheusHandle>| reply::metrics(recorded.render());
+    Router::new().route("/metrics", get(open))
 }
 
 /// What this node has counted, in Prometheus' text format.

@@ -30,9 +30,15 @@ mod sign_in;
 mod theme;
 mod usage;
 
+use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::AppState;
+
+/// What whoever watches the server is told at an address of its own, without being asked who they are.
+pub(super) fn watched() -> Router<AppState> {
+    Router::from(health::router()).merge(metrics::open_router())
+}
 
 /// The routes, and what the document says of them.
 pub(super) fn router() -> OpenApiRouter<AppState> {

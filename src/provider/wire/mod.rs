@@ -8,6 +8,7 @@ mod format;
 mod framing;
 #[cfg(feature = "fuzz")]
 pub(super) mod fuzz;
+mod outlet;
 mod remote;
 mod settings;
 mod sse;
@@ -20,6 +21,7 @@ use super::{anthropic, gemini, ollama, openai, responses};
 pub use document::{Document, FetchError};
 pub(super) use format::{Format, Parser, Place, Trouble, finished, set, text_of, tokens};
 pub(super) use framing::Framing;
+pub use outlet::Outlet;
 pub use settings::{ConnectError, KeyHeader, ProviderSettings, TimeLimits, WireFormat};
 
 /// Makes the client for one provider. Nothing is sent yet.
