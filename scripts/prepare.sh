@@ -21,6 +21,7 @@ need python3 python3
 need '/usr/lib/python3*/ensurepip' python3-venv
 need chromium chromium
 need chromedriver chromium-driver
+need haproxy haproxy
 need redis-server redis-server
 need valgrind valgrind
 command -v initdb >/dev/null 2>&1 || need '/usr/lib/postgresql/*/bin/initdb' postgresql

@@ -2,8 +2,11 @@
 
 mod access;
 mod agents;
+mod copies;
+mod doctor;
 mod metrics;
 mod models;
+mod reload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +23,7 @@ use uuid::Uuid;
 use crate::cache::{CacheSettings, OpenError, ResponseCache};
 use crate::chat::{AttemptSettings, ChatSettings, Chats, Rooms};
 use crate::config::{AgentConfig, BrokenChoice, BusyChoice, Config, FullChoice, TierConfig};
-use crate::http::{self, Front, HttpLimits, ServeSettings};
+use crate::http::{self, Controls, Front, HttpLimits, ServeSettings};
 use crate::ledger::{FlushSettings, Flusher, Follower, Heads, LedgerLimits, Ledgers};
 use crate::limit::{LimitSettings, Limits};
 use crate::model::agent::Agent;
@@ -75,6 +78,11 @@ pub struct App {
     database: String,
     model: String,
     shutdown_limit: Duration,
+    /// What is in force.
+    config: Config,
+    chats: Arc<Chats>,
+    rates: Arc<Limits>,
+    controls: Arc<Controls>,
     store: Arc<Store>,
     flusher: Arc<Flusher>,
     /// Requests that change something, also when their clients have gone.
@@ -182,10 +190,11 @@ impl App {
             },
         );
         let changes = TaskTracker::new();
+        let controls = Arc::new(Controls::new(http_limits(config)));
         let site = http::site(
-            chats,
-            http_limits(config),
-            rates,
+            Arc::clone(&chats),
+            Arc::clone(&controls),
+            Arc::clone(&rates),
             metrics,
             changes.clone(),
             &front(config),
@@ -198,6 +207,10 @@ impl App {
             database,
             model,
             shutdown_limit,
+            config: config.clone(),
+            chats,
+            rates,
+            controls,
             store,
             flusher,
             changes,
@@ -228,6 +241,19 @@ impl App {
         )
     }
 
+    /// Says that it is about to go, and serves on for as long as balancers are given to notice.
+    pub async fn leave(&self) {
+        self.controls.leave();
+        let delay = Duration::from_millis(self.config.shutdown.ready_delay_ms);
+        if !delay.is_zero() {
+            tracing::info!(
+                ?delay,
+                "not ready any more; serving on until balancers have noticed"
+            );
+            tokio::time::sleep(delay).await;
+        }
+    }
+
     /// Ends in order: no new connections, requests in flight answered, answers let go of, their
     /// text flushed, connections closed. What is not done within the limit is left.
     pub async fn shutdown(self) {
@@ -254,6 +280,8 @@ impl App {
 }
 
 pub use access::{Access, open_access};
+pub use copies::{back_up, maintain, restore};
+pub use doctor::{Diagnosis, doctor};
 pub use models::{CheckedProvider, check_providers, known_models};
 
 /// Opens and migrates the database.

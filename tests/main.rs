@@ -19,6 +19,7 @@ mod frontend;
 mod limits;
 mod machine;
 mod models;
+mod operate;
 mod path;
 mod privacy;
 mod protocol;

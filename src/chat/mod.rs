@@ -22,6 +22,7 @@ mod finish;
 mod forget;
 mod inspect;
 mod list;
+mod maintain;
 mod models;
 mod once;
 mod poll_messages;
@@ -34,6 +35,7 @@ mod replay;
 mod rescue;
 mod restore;
 mod retention;
+mod rules;
 mod search;
 mod send;
 mod share;
@@ -49,6 +51,7 @@ mod versions;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use entity::chat::OnBusy;
 use entity::{Origin, OwnerId, Timestamp, llm_request};
 use moka::sync::Cache;
@@ -85,6 +88,7 @@ pub use react::{NewReaction, ReactError};
 pub use read::{MessageError, MessageRead};
 pub use rescue::Abandoned;
 pub use restore::RestoreError;
+pub use rules::Rules;
 pub use search::{FoundChat, SearchError};
 pub use send::{NewMessage, SendError, Sent};
 pub use share::{
@@ -116,10 +120,9 @@ pub struct Chats {
     flusher: Arc<Flusher>,
     follower: Follower,
     heads: Heads,
-    catalogue: Arc<Catalogue>,
     cache: Arc<ResponseCache>,
     clock: Arc<dyn Clock>,
-    settings: ChatSettings,
+    rules: ArcSwap<Rules>,
     wake: Notify,
     members: Cache<OwnerId, Arc<Member>>,
     in_flight: once::InFlight,
@@ -128,6 +131,7 @@ pub struct Chats {
     retries: TpsBudget,
     sweeper: sweep::Sweeper,
     takeouts: takeout::InHand,
+    maintenance: maintain::Maintenance,
 }
 
 /// The rooms below.
@@ -157,7 +161,7 @@ pub struct ChatSettings {
     pub session_absolute: Duration,
     pub attempts: AttemptSettings,
     /// Personas, in the order in which they are shown.
-    pub agents: Vec<Agent>,
+    pub agents: Arc<[Agent]>,
     /// The lowest first.
     pub tiers: Vec<Tier>,
     /// The tier of browsers that nobody knows; none: everybody's.
@@ -175,9 +179,9 @@ pub struct ChatSettings {
 }
 
 /// What holds for chats that do not say otherwise.
-#[derive(Clone, Copy, Debug)]
-pub struct ChatDefaults<'a> {
-    pub model: &'a str,
+#[derive(Clone, Debug)]
+pub struct ChatDefaults {
+    pub model: String,
     pub on_busy: OnBusy,
 }
 
@@ -210,10 +214,12 @@ impl Chats {
             flusher: rooms.flusher,
             follower: rooms.follower,
             heads: rooms.heads,
-            catalogue: rooms.catalogue,
             cache: rooms.cache,
             clock,
-            settings,
+            rules: ArcSwap::from_pointee(Rules {
+                settings,
+                catalogue: rooms.catalogue,
+            }),
             wake: Notify::new(),
             in_flight: once::InFlight::default(),
             endings: finish::Endings::default(),
@@ -221,6 +227,7 @@ impl Chats {
             retries: TpsBudget::new(RETRY_WINDOW, RETRIES_PER_SECOND, RETRY_SHARE),
             sweeper: sweep::Sweeper::default(),
             takeouts: takeout::InHand::default(),
+            maintenance: maintain::Maintenance::default(),
         }
     }
 
@@ -234,10 +241,11 @@ impl Chats {
 
     /// What holds for chats that do not say otherwise.
     #[must_use]
-    pub fn defaults(&self) -> ChatDefaults<'_> {
+    pub fn defaults(&self) -> ChatDefaults {
+        let rules = self.rules();
         ChatDefaults {
-            model: &self.catalogue.default_model().id,
-            on_busy: self.settings.on_busy,
+            model: rules.catalogue.default_model().id.clone(),
+            on_busy: rules.settings.on_busy,
         }
     }
 

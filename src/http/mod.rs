@@ -1,6 +1,7 @@
 //! Who asks: routes, extractors, errors, views. A handler extracts, calls one use case, converts.
 
 mod connection;
+mod controls;
 mod cost;
 mod doors;
 mod dress;
@@ -40,6 +41,7 @@ use crate::chat::Chats;
 use crate::limit::Limits;
 
 pub use axum_extra::extract::cookie::Key;
+pub use controls::Controls;
 pub use identify::{Gate, Gateway};
 pub use openapi::{UNDOCUMENTED, surface};
 pub use peer::Front;
@@ -57,7 +59,7 @@ struct AppState(Arc<Rooms>);
 struct Rooms {
     chats: Arc<Chats>,
     load: Arc<Load>,
-    limits: HttpLimits,
+    controls: Arc<Controls>,
     metrics: PrometheusHandle,
     gate: Arc<Gate>,
     /// The server's own address, where it is known.
@@ -102,6 +104,7 @@ impl FromRef<AppState> for PrometheusHandle {
 pub struct Site {
     quick: Arc<Quick>,
     router: Router,
+    controls: Arc<Controls>,
 }
 
 /// The whole surface.
@@ -110,18 +113,18 @@ pub struct Site {
 /// waits for the answer: what happens after a commit must not depend on it (P8).
 pub fn site(
     chats: Arc<Chats>,
-    limits: HttpLimits,
+    controls: Arc<Controls>,
     rates: Arc<Limits>,
     metrics: PrometheusHandle,
     changes: TaskTracker,
     front: &Front,
     gate: Gate,
 ) -> Site {
-    let (load, gate) = (Arc::new(Load::new(limits.max_in_flight)), Arc::new(gate));
+    let (load, gate) = (controls.load(), Arc::new(gate));
     let state = AppState(Arc::new(Rooms {
         chats: Arc::clone(&chats),
         load: Arc::clone(&load),
-        limits,
+        controls: Arc::clone(&controls),
         metrics,
         gate: Arc::clone(&gate),
         public_url: front.public_url.as_deref().map(Arc::from),
@@ -148,9 +151,13 @@ pub fn site(
                     chats,
                     rates,
                     changes,
-                    request_timeout: limits.request_timeout,
+                    controls: Arc::clone(&controls),
                 })),
         )
         .with_state(state);
-    Site { quick, router }
+    Site {
+        quick,
+        router,
+        controls,
+    }
 }

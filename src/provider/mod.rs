@@ -25,12 +25,12 @@ use crate::model::parameters::Parameters;
 use crate::model::usage::Usage;
 
 pub use crate::model::parameters::Capabilities;
-pub use catalogue::{Catalogue, DefaultModel, Entry, Route, UnknownModel};
+pub use catalogue::{Catalogue, DefaultModel, Entry, Route, UnknownModel, is_same_model};
 pub use demo::{DEMO_MODEL, Demo, DemoSettings};
 pub use error::{ProviderError, Verdict};
 pub use wire::{
     ConnectError, Document, FetchError, KeyHeader, ProviderSettings, TimeLimits, WireFormat,
-    connect,
+    connect, date_at,
 };
 
 /// Who said something, in the words that model servers share.
