@@ -226,7 +226,8 @@ async fn a_configuration_that_is_wrong() {
         .await;
     let set_up = SetUp::new()
         .await
-        .with("POLLEN_PUBLIC_URL", "https://chat.example.org");
+        .with("POLLEN_PUBLIC_URL", "https://chat.example.org")
+        .with("POLLEN_AUTH__MODES", "token");
     set_up
         .finds(
             &["--free-mib", "0"],
