@@ -358,7 +358,7 @@ pub struct ShutdownConfig {
     /// After SIGTERM or Ctrl-C: how long all is served on while `/readyz` says that it is not ready any more, for
     /// balancers to notice. 0: there is none.
     pub ready_delay_ms: u64,
-    /// After that: time to finish what is in flight.
+    /// After SIGTERM or Ctrl-C, and `shutdown.ready_delay_ms`: time to finish what is in flight.
     pub limit_ms: u64,
 }
 

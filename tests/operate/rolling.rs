@@ -77,9 +77,7 @@ impl Tally {
 
     fn compare(&self, question: usize, answer: &str) {
         let mut answers = self.answers.lock().unwrap();
-        let first = answers
-            .entry(question)
-            .or_insert_with(|| answer.to_owned());
+        let first = answers.entry(question).or_insert_with(|| answer.to_owned());
         assert_eq!(first, answer, "no text is lost or wrong");
     }
 }
