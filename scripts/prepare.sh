@@ -21,6 +21,7 @@ need python3 python3
 need '/usr/lib/python3*/ensurepip' python3-venv
 need chromium chromium
 need chromedriver chromium-driver
+need haproxy haproxy
 need redis-server redis-server
 need caddy caddy
 need systemd-analyze systemd

@@ -2,8 +2,11 @@
 
 mod access;
 mod agents;
+mod copies;
+mod doctor;
 mod metrics;
 mod models;
+mod reload;
 mod traces;
 
 use std::net::SocketAddr;
@@ -21,7 +24,7 @@ use uuid::Uuid;
 use crate::cache::{CacheSettings, OpenError, ResponseCache};
 use crate::chat::{AttemptSettings, ChatSettings, Chats, Rooms};
 use crate::config::{AgentConfig, BrokenChoice, BusyChoice, Config, FullChoice, TierConfig};
-use crate::http::{self, Front, HttpLimits, Observers, ServeSettings};
+use crate::http::{self, Controls, Front, HttpLimits, Observers, ServeSettings};
 use crate::ledger::{FlushSettings, Flusher, Follower, Heads, LedgerLimits, Ledgers};
 use crate::limit::{LimitSettings, Limits};
 use crate::model::agent::Agent;
@@ -98,6 +101,11 @@ pub struct App {
     database: String,
     model: String,
     shutdown_limit: Duration,
+    /// What is in force.
+    config: Config,
+    chats: Arc<Chats>,
+    rates: Arc<Limits>,
+    controls: Arc<Controls>,
     store: Arc<Store>,
     flusher: Arc<Flusher>,
     /// Requests that change something, also when their clients have gone.
@@ -208,14 +216,15 @@ impl App {
         let shutdown_limit = Duration::from_millis(config.shutdown.limit_ms);
         let worker = Worker::new(Arc::clone(&chats), worker_settings(config));
         let (changes, closing) = (TaskTracker::new(), CancellationToken::new());
+        let controls = Arc::new(Controls::new(http_limits(config)));
         let observers = Observers {
             metrics: recorder,
             tracer: traces.tracer(),
         };
         let sites = http::site(
-            chats,
-            http_limits(config),
-            rates,
+            Arc::clone(&chats),
+            Arc::clone(&controls),
+            Arc::clone(&rates),
             observers,
             (changes.clone(), closing.clone()),
             &front(config),
@@ -230,6 +239,10 @@ impl App {
             database,
             model,
             shutdown_limit,
+            config: config.clone(),
+            chats,
+            rates,
+            controls,
             store,
             flusher,
             changes,
@@ -274,6 +287,19 @@ impl App {
         )
     }
 
+    /// Says that it is about to go, and serves on for as long as balancers are given to notice.
+    pub async fn leave(&self) {
+        self.controls.leave();
+        let delay = Duration::from_millis(self.config.shutdown.ready_delay_ms);
+        if !delay.is_zero() {
+            tracing::info!(
+                ?delay,
+                "not ready any more; serving on until balancers have noticed"
+            );
+            tokio::time::sleep(delay).await;
+        }
+    }
+
     /// Ends in order: no new connections, requests in flight answered, answers let go of, their
     /// text flushed, connections closed. What is not done within the limit is left.
     pub async fn shutdown(self) {
@@ -307,6 +333,8 @@ impl App {
 }
 
 pub use access::{Access, open_access};
+pub use copies::{back_up, maintain, restore};
+pub use doctor::{Diagnosis, doctor};
 pub use models::{CheckedProvider, check_providers, known_models};
 
 /// Port 0 takes a free one.

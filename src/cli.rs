@@ -12,7 +12,9 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::{App, check_providers, known_models, open_store};
+use crate::app::{
+    App, back_up, check_providers, doctor, known_models, maintain, open_store, restore,
+};
 use crate::config::{self, Config, FileNeed, Layers, LogConfig, LogFormat};
 
 /// What a shell expects of a process that was interrupted: 128 + SIGINT.
@@ -44,6 +46,26 @@ enum Command {
     /// List and change users
     #[command(subcommand)]
     User(access::UserCommand),
+    /// Copy the database to a file, also while a server runs on it (SQLite)
+    Backup {
+        file: PathBuf,
+        /// Replace the file if there is one
+        #[arg(long)]
+        force: bool,
+    },
+    /// Put a copy in the database's place; what was there is kept beside it (SQLite)
+    Restore { file: PathBuf },
+    /// Look at everything that a server needs: what is wrong, and what to do. Changes nothing
+    Doctor {
+        /// Print the findings as JSON
+        #[arg(long)]
+        json: bool,
+        /// Free space that is enough for a disk, in MiB
+        #[arg(long, value_name = "MIB", default_value_t = 1024)]
+        free_mib: u64,
+    },
+    /// Give back the room of what was erased, and bring the database's statistics up to date
+    Maintain,
     /// Print the configuration in force, secrets masked, with the source of each value
     Config,
 }
@@ -138,6 +160,34 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             warn(&config);
             check(&config).await
         }
+        Command::Backup { file, force } => {
+            let config = Config::load(&layers)?;
+            warn(&config);
+            print(&back_up(&config, &file, force).await?);
+            Ok(())
+        }
+        Command::Restore { file } => {
+            let config = Config::load(&layers)?;
+            warn(&config);
+            print(&restore(&config, &file).await?);
+            Ok(())
+        }
+        Command::Doctor { json, free_mib } => {
+            let diagnosis = doctor(&layers, free_mib.saturating_mul(1 << 20)).await;
+            print(&if json {
+                serde_json::to_string_pretty(&diagnosis)? + "\n"
+            } else {
+                diagnosis.to_text()
+            });
+            anyhow::ensure!(diagnosis.healthy, "there are problems");
+            Ok(())
+        }
+        Command::Maintain => {
+            let config = Config::load(&layers)?;
+            warn(&config);
+            print(&maintain(&config).await?);
+            Ok(())
+        }
         Command::Token(command) => {
             let config = Config::load(&layers)?;
             warn(&config);
@@ -151,7 +201,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve => {
             let config = Config::load(&layers)?;
             init_log(&config.log)?;
-            serve(&config).await
+            serve(&config, &layers.again()).await
         }
     }
 }
@@ -230,20 +280,40 @@ async fn check(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
+/// `layers` are read again on SIGHUP.
+async fn serve(config: &Config, layers: &Layers) -> anyhow::Result<()> {
+    // Closing a terminal sends the same signal to what runs in it, which is to end then.
+    let has_terminal = std::io::stdin().is_terminal();
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let app = tokio::select! {
+    let mut app = tokio::select! {
         app = App::start(config) => app?,
         _ = terminate.recv() => anyhow::bail!("told to end before it had started"),
         _ = interrupt.recv() => anyhow::bail!("told to end before it had started"),
     };
     print(&format!("{}\n", app.summary()));
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {}
+        }
+        if has_terminal && !std::io::stdin().is_terminal() {
+            break;
+        }
+        tokio::select! {
+            () = app.reload(layers) => {}
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
     tokio::select! {
+        () = app.leave() => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!("shutting down; a second signal ends at once");
+    tracing::info!("shutting down; another signal ends at once");
     tokio::select! {
         () = app.shutdown() => Ok(()),
         _ = terminate.recv() => std::process::exit(EXIT_INTERRUPTED),

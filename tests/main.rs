@@ -20,6 +20,7 @@ mod frontend;
 mod limits;
 mod machine;
 mod models;
+mod operate;
 mod operations;
 mod path;
 mod privacy;

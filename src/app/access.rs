@@ -20,7 +20,7 @@ use crate::provider::{ProviderSettings, TimeLimits, WireFormat};
 use crate::store::Store;
 
 /// The ending of the file with the key of cookies, which stands next to a SQLite database.
-const KEY_ENDING: &str = "key";
+pub(super) const KEY_ENDING: &str = "key";
 /// From the request for published keys to their first byte, and between two.
 const KEYS_LIMIT: Duration = Duration::from_secs(5);
 
@@ -182,7 +182,7 @@ fn cookie_key(config: &Config) -> Result<Key, StartError> {
     Ok(Key::derive_from(secret.as_bytes()))
 }
 
-fn key_file(config: &Config) -> PathBuf {
+pub(super) fn key_file(config: &Config) -> PathBuf {
     let url = config.database_url.expose_secret();
     let file = url.trim_start_matches("sqlite:").trim_start_matches("//");
     let file = file.split('?').next().unwrap_or(file);

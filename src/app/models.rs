@@ -231,7 +231,15 @@ fn spec(config: &Config, model: &ModelConfig, default_provider: &str) -> ModelSp
     }
 }
 
-fn dial(settings: &ResolvedProvider) -> Result<Arc<dyn Provider>, StartError> {
+pub(super) fn dial(settings: &ResolvedProvider) -> Result<Arc<dyn Provider>, StartError> {
+    connect(provider_settings(settings)).map_err(|source| StartError::Provider {
+        provider: settings.name.clone(),
+        source,
+    })
+}
+
+/// What the way to a provider is made of.
+pub(super) fn provider_settings(settings: &ResolvedProvider) -> ProviderSettings {
     let ms = Duration::from_millis;
     let pairs = |pairs: &std::collections::BTreeMap<String, String>| {
         let pairs = pairs.iter();
@@ -239,7 +247,7 @@ fn dial(settings: &ResolvedProvider) -> Result<Arc<dyn Provider>, StartError> {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     };
-    connect(ProviderSettings {
+    ProviderSettings {
         name: settings.name.clone(),
         format: match settings.kind {
             ProviderKind::OpenAi => WireFormat::OpenAi,
@@ -268,11 +276,7 @@ fn dial(settings: &ResolvedProvider) -> Result<Arc<dyn Provider>, StartError> {
         },
         proxy: settings.proxy.clone(),
         ca_certificate: settings.ca_certificate.clone(),
-    })
-    .map_err(|source| StartError::Provider {
-        provider: settings.name.clone(),
-        source,
-    })
+    }
 }
 
 /// The models that can be used by somebody of the default tier, the default one first: what

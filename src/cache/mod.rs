@@ -180,6 +180,17 @@ impl ResponseCache {
         }
     }
 
+    /// Asks Redis, where there is one, for a sign of life.
+    ///
+    /// # Errors
+    /// If it gives none.
+    pub async fn ping(&self) -> Result<(), CacheError> {
+        match self.line() {
+            Some(line) => line.ask::<String>(&redis::cmd("PING")).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Commands that failed since this was opened, those included that were not even sent because
     /// Redis was away.
     #[must_use]

@@ -1,6 +1,8 @@
 //! Agents: which there are, and how a chat gets one. A chat takes its agent on while it is empty: the
 //! system prompt is stored in it, and so is the greeting, so that both stay what they were.
 
+use std::sync::Arc;
+
 use entity::chat::Model as Chat;
 use entity::chat_message::{Model as Message, Role, Status};
 use entity::{MessageId, Timestamp};
@@ -31,18 +33,18 @@ pub enum AgentError {
 impl Chats {
     /// All agents, in the order in which they are shown.
     #[must_use]
-    pub fn agents(&self) -> &[Agent] {
-        &self.settings.agents
+    pub fn agents(&self) -> Arc<[Agent]> {
+        Arc::clone(&self.rules().settings.agents)
     }
 
     /// The agent of this alias.
     ///
     /// # Errors
     /// If there is none.
-    pub fn agent(&self, alias: &str) -> Result<&Agent, AgentError> {
-        let agents = &self.settings.agents;
+    pub fn agent(&self, alias: &str) -> Result<Agent, AgentError> {
+        let agents = self.agents();
         let found = agents.iter().find(|agent| agent.alias == alias);
-        found.ok_or_else(|| AgentError::Unknown {
+        found.cloned().ok_or_else(|| AgentError::Unknown {
             alias: alias.to_owned(),
             known: agents.iter().map(|agent| agent.alias.clone()).collect(),
         })
@@ -58,7 +60,7 @@ impl Chats {
         alias: &str,
         once: Option<&Once>,
     ) -> Result<Chat, AgentError> {
-        let agent = self.agent(alias)?;
+        let agent = &self.agent(alias)?;
         let (id, member) = (chat.id(), &self.member(chat.row().owner_id).await?);
         self.once(once, |tx| async move {
             let now = self.clock.now();

@@ -104,7 +104,7 @@ impl Chats {
             FailureCode::DeadlineExceeded,
             format!(
                 "The answer was not finished within {} and was stopped. What had come was kept.",
-                spelled(self.settings.attempts.deadline)
+                spelled(self.rules().settings.attempts.deadline)
             ),
         )
     }
@@ -121,7 +121,8 @@ impl Chats {
             }
         };
         let (origin, input) = (prepared.origin.clone(), prepared.input_tokens);
-        claimed.live.note_call(origin, input);
+        let price = prepared.route.spec.price;
+        claimed.live.note_call(origin, price, input);
         match Box::pin(self.look_up(claimed, &prepared)).await {
             Found::Answer(Heard::Finished(reason)) => finished(claimed, reason),
             Found::Answer(Heard::Over(failure)) => Written::failed(failure),
@@ -154,12 +155,12 @@ impl Chats {
         prepared: &Prepared,
         asking: Option<&Asking>,
     ) -> Written {
-        let first_token_by = Instant::now() + self.settings.attempts.first_token;
+        let first_token_by = Instant::now() + self.rules().settings.attempts.first_token;
         let name = prepared.route.provider.name();
         let mut waits = ExponentialBuilder::new()
             .with_min_delay(FIRST_RETRY)
             .with_max_delay(LONGEST_RETRY)
-            .with_max_times(self.settings.attempts.max_retries)
+            .with_max_times(self.rules().settings.attempts.max_retries)
             .with_jitter()
             .build();
         self.retries.deposit();
@@ -198,7 +199,7 @@ impl Chats {
 
     /// What becomes of an answer that broke off after some of it was shown.
     fn broken(&self, failure: Failure) -> Written {
-        if self.settings.attempts.replaces_broken {
+        if self.rules().settings.attempts.replaces_broken {
             Written::Broken(failure)
         } else {
             Written::failed(failure)
@@ -277,7 +278,7 @@ impl Chats {
             FailureCode::FirstTokenTimeout,
             format!(
                 "The model's server ({provider}) said nothing within {} and was given up.",
-                spelled(self.settings.attempts.first_token)
+                spelled(self.rules().settings.attempts.first_token)
             ),
         )
     }

@@ -51,13 +51,14 @@ impl Chats {
         while claimed.len() < limit && lost < MAX_LOST_CLAIMS {
             let (lease, leased_until) = self.flusher.lease();
             let now = self.clock.now();
-            let deadline = self.settings.attempts.deadline.as_millis();
+            let rules = self.rules();
+            let deadline = rules.settings.attempts.deadline.as_millis();
             let claim = Claim {
                 lease,
                 now,
                 deadline_at: now.plus_ms(i64::try_from(deadline).unwrap_or(i64::MAX)),
-                default_provider: self.catalogue.default_model().provider.clone(),
-                provider_limits: self.catalogue.limits(),
+                default_provider: rules.catalogue.default_model().provider.clone(),
+                provider_limits: rules.catalogue.limits(),
             };
             let wanted = most.min(limit - claimed.len());
             match self.try_claim(&claim, wanted).await {

@@ -260,7 +260,8 @@ impl Chats {
             ),
             Name::Model if argument.is_empty() => {
                 let model = chat.model.as_deref();
-                let model = model.unwrap_or(&self.catalogue.default_model().id);
+                let rules = self.rules();
+                let model = model.unwrap_or(&rules.catalogue.default_model().id);
                 format!("This chat is answered by `{model}`.\n\n{}", order.facts)
             }
             Name::Model => self.choose_model(tx, chat, order).await?,
@@ -320,7 +321,7 @@ impl Chats {
         let member = &order.standing.member;
         let adopted = match self.agent(&order.argument) {
             Ok(agent) => {
-                let adopted = self.adopt(tx, chat, (agent, None), member).await;
+                let adopted = self.adopt(tx, chat, (&agent, None), member).await;
                 adopted.map(|_| agent)
             }
             Err(error) => Err(error),
@@ -370,7 +371,8 @@ impl Chats {
             Some(Ok(agent)) => format!("You are talking to **{}**.\n\n", agent.name),
             _ => String::new(),
         };
-        for agent in self.agents() {
+        let agents = self.agents();
+        for agent in &*agents {
             // Writing to a String cannot fail.
             let _ = writeln!(
                 list,
@@ -378,7 +380,7 @@ impl Chats {
                 agent.alias, agent.icon, agent.name, agent.description
             );
         }
-        if self.agents().is_empty() {
+        if agents.is_empty() {
             list.push_str("There are no agents here.");
         }
         list

@@ -81,7 +81,7 @@ impl Chats {
             (None, Some(First::Question(message))) => message.derive_title(),
             (None, _) => Title::of_new_chat(),
         };
-        let agent = match new.agent.as_deref() {
+        let agent = &match new.agent.as_deref() {
             Some(alias) => Some(self.agent(alias)?),
             None => None,
         };

@@ -97,7 +97,7 @@ impl Chats {
         }
         tx.forget_keys(chat.owner_id, id).await?;
         match removal {
-            Removal::CanBeUndone if self.settings.undo.is_zero() => {
+            Removal::CanBeUndone if self.rules().settings.undo.is_zero() => {
                 tx.erase_chat(id).await?;
                 self.sweeper.call();
                 return Ok(());

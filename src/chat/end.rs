@@ -13,7 +13,7 @@ use crate::ledger::{Live, Sealed, Stop};
 use crate::model::failure::{Failure, FailureCode};
 use crate::model::position::Edition;
 use crate::model::text::storable;
-use crate::model::usage::{Usage, estimate_tokens};
+use crate::model::usage::{Price, Usage, estimate_tokens};
 use crate::store::{Advance, Fence, Finish, LedgerTexts, RequestEnd, StoreError, Tx};
 
 /// How an answer comes to its end.
@@ -73,6 +73,8 @@ impl End {
 pub(super) struct Spent {
     /// Who was asked; none where nobody on this node knows.
     pub origin: Option<Origin>,
+    /// What they cost, where somebody was asked whose price is known.
+    pub price: Option<Price>,
     pub usage: Usage,
     /// What a summary of earlier messages took besides.
     pub extra: Usage,
@@ -89,6 +91,7 @@ impl Spent {
     pub fn of(sealed: &Sealed) -> Self {
         Self {
             origin: sealed.origin.clone(),
+            price: sealed.price,
             usage: sealed.usage,
             extra: sealed.extra,
             cache: sealed.cache,
@@ -408,7 +411,7 @@ impl Chats {
         let is_late = request
             .deadline_at
             .is_some_and(|deadline| deadline <= self.clock.now());
-        request.attempt + 1 < i64::from(self.settings.attempts.max_attempts) && !is_late
+        request.attempt + 1 < i64::from(self.rules().settings.attempts.max_attempts) && !is_late
     }
 
     /// The row of the usage ledger, but for its owner. What the provider did not count is
@@ -426,9 +429,10 @@ impl Chats {
             .origin
             .as_ref()
             .and_then(|origin| origin.model.clone());
+        let catalogue = &self.rules().catalogue;
         let model = asked
             .or_else(|| request.model.clone())
-            .unwrap_or_else(|| self.catalogue.default_model().id.clone());
+            .unwrap_or_else(|| catalogue.default_model().id.clone());
         let (lookup, is_free) = (spent.lookup(outcome), spent.is_free());
         let is_reported = usage.input_tokens.is_some() && usage.output_tokens.is_some();
         // A call that its provider refused costs nothing; of one that was cut off nobody knows.
@@ -451,8 +455,11 @@ impl Chats {
         let output = output.saturating_add(spent.extra.output_tokens.unwrap_or(0));
         let of_this = |count: Option<i64>| count.filter(|_| !is_free).unwrap_or(0);
         let cached = of_this(usage.cached_tokens);
-        let route = self.catalogue.resolve(Some(&model)).ok();
-        let price = route.and_then(|route| route.spec.price);
+        // Who was asked costs what it cost then, whatever the configuration says by now.
+        let price = spent.price.or_else(|| {
+            let route = catalogue.resolve(Some(&model)).ok();
+            route.and_then(|route| route.spec.price)
+        });
         Attempt {
             request_id: request.id,
             attempt: request.attempt,

@@ -80,7 +80,7 @@ impl Chats {
     }
 
     fn let_inspect(&self) -> Result<(), InspectError> {
-        if self.settings.admins_read_chats {
+        if self.rules().settings.admins_read_chats {
             Ok(())
         } else {
             Err(InspectError::NotHere)

@@ -23,6 +23,7 @@ mod finish;
 mod forget;
 mod inspect;
 mod list;
+mod maintain;
 mod models;
 mod news;
 mod once;
@@ -37,6 +38,7 @@ mod replay;
 mod rescue;
 mod restore;
 mod retention;
+mod rules;
 mod search;
 mod send;
 mod share;
@@ -52,6 +54,7 @@ mod versions;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use entity::chat::OnBusy;
 use entity::{Origin, OwnerId, Timestamp, llm_request};
 use moka::sync::Cache;
@@ -91,6 +94,7 @@ pub use react::{NewReaction, ReactError};
 pub use read::{MessageError, MessageRead};
 pub use rescue::Abandoned;
 pub use restore::RestoreError;
+pub use rules::Rules;
 pub use search::{FoundChat, SearchError};
 pub use send::{NewMessage, SendError, Sent};
 pub use share::{
@@ -122,12 +126,11 @@ pub struct Chats {
     flusher: Arc<Flusher>,
     follower: Follower,
     heads: Heads,
-    catalogue: Arc<Catalogue>,
     cache: Arc<ResponseCache>,
     clock: Arc<dyn Clock>,
     counts: counts::Counts,
     tracer: Tracer,
-    settings: ChatSettings,
+    rules: ArcSwap<Rules>,
     wake: Notify,
     members: Cache<OwnerId, Arc<Member>>,
     in_flight: once::InFlight,
@@ -136,6 +139,7 @@ pub struct Chats {
     retries: TpsBudget,
     sweeper: sweep::Sweeper,
     takeouts: takeout::InHand,
+    maintenance: maintain::Maintenance,
 }
 
 /// The rooms below.
@@ -166,7 +170,7 @@ pub struct ChatSettings {
     pub session_absolute: Duration,
     pub attempts: AttemptSettings,
     /// Personas, in the order in which they are shown.
-    pub agents: Vec<Agent>,
+    pub agents: Arc<[Agent]>,
     /// The lowest first.
     pub tiers: Vec<Tier>,
     /// The tier of browsers that nobody knows; none: everybody's.
@@ -184,9 +188,9 @@ pub struct ChatSettings {
 }
 
 /// What holds for chats that do not say otherwise.
-#[derive(Clone, Copy, Debug)]
-pub struct ChatDefaults<'a> {
-    pub model: &'a str,
+#[derive(Clone, Debug)]
+pub struct ChatDefaults {
+    pub model: String,
     pub on_busy: OnBusy,
 }
 
@@ -219,12 +223,14 @@ impl Chats {
             flusher: rooms.flusher,
             follower: rooms.follower,
             heads: rooms.heads,
-            catalogue: rooms.catalogue,
             cache: rooms.cache,
             clock,
             counts: counts::Counts::new(),
             tracer: rooms.tracer,
-            settings,
+            rules: ArcSwap::from_pointee(Rules {
+                settings,
+                catalogue: rooms.catalogue,
+            }),
             wake: Notify::new(),
             in_flight: once::InFlight::default(),
             endings: finish::Endings::default(),
@@ -232,6 +238,7 @@ impl Chats {
             retries: TpsBudget::new(RETRY_WINDOW, RETRIES_PER_SECOND, RETRY_SHARE),
             sweeper: sweep::Sweeper::default(),
             takeouts: takeout::InHand::default(),
+            maintenance: maintain::Maintenance::default(),
         }
     }
 
@@ -245,10 +252,11 @@ impl Chats {
 
     /// What holds for chats that do not say otherwise.
     #[must_use]
-    pub fn defaults(&self) -> ChatDefaults<'_> {
+    pub fn defaults(&self) -> ChatDefaults {
+        let rules = self.rules();
         ChatDefaults {
-            model: &self.catalogue.default_model().id,
-            on_busy: self.settings.on_busy,
+            model: rules.catalogue.default_model().id.clone(),
+            on_busy: rules.settings.on_busy,
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use entity::{OwnerId, Parameters};
 
-use super::{Chats, Member};
+use super::{Chats, Member, Rules};
 use crate::model::allowance::{Tier, reaches};
 use crate::model::parameters::{self, ParameterError};
 use crate::model::spec::ModelSpec;
@@ -53,15 +53,16 @@ impl Chats {
     /// If the database fails.
     pub async fn models(&self, owner: OwnerId) -> Result<Vec<ModelOffer>, StoreError> {
         let member = self.member(owner).await?;
-        let default = self.catalogue.default_model().id.clone();
-        let models = self.catalogue.models().await;
+        let rules = self.rules();
+        let default = &rules.catalogue.default_model().id;
+        let models = rules.catalogue.models().await;
         Ok(models
             .into_iter()
-            .filter(|spec| self.check_tier(&member, spec).is_ok())
+            .filter(|spec| rules.check_tier(&member, spec).is_ok())
             .filter_map(|spec| {
-                let route = self.catalogue.resolve(Some(&spec.id)).ok()?;
+                let route = rules.catalogue.resolve(Some(&spec.id)).ok()?;
                 Some(ModelOffer {
-                    is_default: spec.id == default,
+                    is_default: spec.id == *default,
                     can: route.provider.capabilities(),
                     spec,
                 })
@@ -69,32 +70,11 @@ impl Chats {
             .collect())
     }
 
-    /// A model's own tier must be reached, and the user's tier must have the model.
-    fn check_tier(&self, member: &Member, spec: &ModelSpec) -> Result<(), ModelError> {
-        let Some(own) = &member.tier else {
-            return Ok(());
-        };
-        let tiers = &self.settings.tiers;
-        let order = || tiers.iter().map(|tier| tier.name.as_str());
-        let needed = spec.tier.as_deref();
-        if needed.is_none_or(|needed| reaches(&own.name, needed, order())) && own.has(&spec.id) {
-            return Ok(());
-        }
-        // The lowest that has it.
-        let reaches = |tier: &&Tier| {
-            tier.has(&spec.id) && needed.is_none_or(|needed| reaches(&tier.name, needed, order()))
-        };
-        let tier = tiers.iter().find(reaches).map(|tier| tier.name.clone());
-        Err(ModelError::Tier {
-            model: spec.id.clone(),
-            tier: tier.or_else(|| needed.map(str::to_owned)),
-        })
-    }
-
     /// Who answers for a name, if the user may ask them.
     pub(super) fn route(&self, member: &Member, model: Option<&str>) -> Result<Route, ModelError> {
-        let route = self.catalogue.resolve(model)?;
-        self.check_tier(member, &route.spec)?;
+        let rules = self.rules();
+        let route = rules.catalogue.resolve(model)?;
+        rules.check_tier(member, &route.spec)?;
         Ok(route)
     }
 
@@ -117,5 +97,29 @@ impl Chats {
         let spec = &route.spec;
         parameters::check(asked, &can, spec.max_tokens(), &spec.id)?;
         Ok(())
+    }
+}
+
+impl Rules {
+    /// A model's own tier must be reached, and the user's tier must have the model.
+    fn check_tier(&self, member: &Member, spec: &ModelSpec) -> Result<(), ModelError> {
+        let Some(own) = &member.tier else {
+            return Ok(());
+        };
+        let tiers = &self.settings.tiers;
+        let order = || tiers.iter().map(|tier| tier.name.as_str());
+        let needed = spec.tier.as_deref();
+        if needed.is_none_or(|needed| reaches(&own.name, needed, order())) && own.has(&spec.id) {
+            return Ok(());
+        }
+        // The lowest that has it.
+        let reaches = |tier: &&Tier| {
+            tier.has(&spec.id) && needed.is_none_or(|needed| reaches(&tier.name, needed, order()))
+        };
+        let tier = tiers.iter().find(reaches).map(|tier| tier.name.clone());
+        Err(ModelError::Tier {
+            model: spec.id.clone(),
+            tier: tier.or_else(|| needed.map(str::to_owned)),
+        })
     }
 }

@@ -76,7 +76,8 @@ impl Chats {
         let entered = self.in_flight.enter(&once.scope);
         let _entered = entered.ok_or(OnceError::Running)?;
         let now = self.clock.now();
-        let ttl_ms = i64::try_from(self.settings.idempotency_ttl.as_millis()).unwrap_or(i64::MAX);
+        let ttl = self.rules().settings.idempotency_ttl;
+        let ttl_ms = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
         let body = &body;
         self.store
             .tx(|tx| async move {

@@ -53,7 +53,7 @@ impl Chats {
         let spec = &conversation.route.spec;
         let out = left_out(&conversation, None).await;
         let out = out.map_err(|long| too_long(spec, long))?;
-        let summary = if out.is_empty() || !self.settings.summarises {
+        let summary = if out.is_empty() || !self.rules().settings.summarises {
             None
         } else {
             self.summarised(&conversation, claimed).await
@@ -120,7 +120,7 @@ impl Chats {
         chat: Chat,
     ) -> Result<Conversation, PrepareError> {
         // Who may ask whom was decided when the request was queued.
-        let route = self.catalogue.resolve(request.model.as_deref());
+        let route = self.rules().catalogue.resolve(request.model.as_deref());
         let route = route.map_err(|unknown| {
             PrepareError::Refused(Failure::new(
                 FailureCode::ModelNotFound,
@@ -144,7 +144,7 @@ impl Chats {
         let levels = [
             request.parameters.as_ref(),
             chat.parameters.as_ref(),
-            agent.map(|agent| &agent.parameters),
+            agent.as_ref().map(|agent| &agent.parameters),
             Some(&route.spec.parameters),
         ];
         let wanted = parameters::first_of(levels.into_iter().flatten());

@@ -63,7 +63,8 @@ impl Chats {
         }
         let purge = |tx: Tx| async move { tx.purge_keys(now).await };
         self.store.tx(purge).await?;
-        self.clear_away(now).await
+        self.clear_away(now).await?;
+        self.maintain().await
     }
 
     /// Nobody writes this answer any more: it ends as failed with what its ledger holds.

@@ -148,7 +148,7 @@ impl Chats {
     /// Asks the other nodes to leave the question to this one, or gets the answer of the one that is
     /// at it.
     async fn lead_for_all(&self, key: &CacheKey) -> Result<Option<KeptLead>, Arc<CachedAnswer>> {
-        let until = Instant::now() + self.settings.attempts.first_token / WAIT_SHARE;
+        let until = Instant::now() + self.rules().settings.attempts.first_token / WAIT_SHARE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let found = match self.cache.lead(key, LEAD_HOLD).await {

@@ -52,7 +52,7 @@ impl Chats {
 
     /// What was deleted after this can be brought back at `now`.
     pub(super) fn undo_begins(&self, now: Timestamp) -> Timestamp {
-        let ms = i64::try_from(self.settings.undo.as_millis()).unwrap_or(i64::MAX);
+        let ms = i64::try_from(self.rules().settings.undo.as_millis()).unwrap_or(i64::MAX);
         now.plus_ms(-ms)
     }
 }

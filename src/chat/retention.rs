@@ -37,7 +37,7 @@ impl Chats {
         self.forget_gone(now).await?;
         let clearance = Clearance {
             keys_before: now.plus_ms(-millis(KEYS_KEPT)),
-            sessions_before: now.plus_ms(-millis(self.settings.session_absolute)),
+            sessions_before: now.plus_ms(-millis(self.rules().settings.session_absolute)),
         };
         let cleared = self
             .store
@@ -108,9 +108,10 @@ impl Chats {
 
     /// The tiers that keep chats for a time, with when that time began.
     fn tiers_that_end(&self, now: Timestamp) -> Vec<TierChats> {
-        let settings = &self.settings;
+        let rules = self.rules();
+        let settings = &rules.settings;
         let names = || settings.tiers.iter().map(|tier| tier.name.clone());
-        let (anonymous, others) = (self.usual_tier(true), self.usual_tier(false));
+        let (anonymous, others) = (rules.usual_tier(true), rules.usual_tier(false));
         let ending = settings
             .tiers
             .iter()
@@ -185,7 +186,7 @@ impl Chats {
 
     /// Anonymous users that left nothing and whose cookie is worthless by now.
     async fn forget_gone(&self, now: Timestamp) -> Result<(), StoreError> {
-        let before = now.plus_ms(-millis(self.settings.session_absolute));
+        let before = now.plus_ms(-millis(self.rules().settings.session_absolute));
         for owner in self.store.users_gone(ANONYMOUS, before, BATCH).await? {
             if self.condemn_gone(owner, before, now).await? {
                 self.finish_forgetting(owner).await?;

@@ -87,7 +87,7 @@ impl Chats {
             }
         };
         let on_busy = new.on_busy.or(chat.row().on_busy);
-        let on_busy = on_busy.unwrap_or(self.settings.on_busy);
+        let on_busy = on_busy.unwrap_or(self.rules().settings.on_busy);
         let is_instead = matches!(on_busy, OnBusy::Interrupt | OnBusy::Rollback);
         for _ in 0..MAX_STALE {
             let under_way = if is_instead {

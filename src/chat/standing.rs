@@ -7,7 +7,7 @@ use entity::OwnerId;
 use entity::user::ANONYMOUS;
 
 use super::allowance::Checked;
-use super::{AllowanceError, Chats};
+use super::{AllowanceError, Chats, Rules};
 use crate::model::allowance::Tier;
 use crate::store::{StoreError, Tx};
 
@@ -39,11 +39,12 @@ impl Chats {
         if let Some(member) = self.members.get(&id) {
             return Ok(member);
         }
+        let rules = self.rules();
         let user = Box::pin(self.store.user(id)).await?;
         let is_unknown = user.as_ref().is_none_or(|user| user.issuer == ANONYMOUS);
         let own = user.as_ref().and_then(|user| user.tier.as_deref());
-        let tier = own.or_else(|| self.usual_tier(is_unknown));
-        let tier = tier.map(|name| self.tier_called(name));
+        let tier = own.or_else(|| rules.usual_tier(is_unknown));
+        let tier = tier.map(|name| rules.tier_called(name));
         let member = Arc::new(Member {
             id,
             name: user.map(|user| user.name).unwrap_or_default(),
@@ -53,26 +54,12 @@ impl Chats {
         Ok(member)
     }
 
-    /// The tier of those who have none of their own.
-    pub(super) fn usual_tier(&self, is_anonymous: bool) -> Option<&str> {
-        let settings = &self.settings;
-        let own = settings.anonymous_tier.as_deref().filter(|_| is_anonymous);
-        own.or(settings.default_tier.as_deref())
-    }
-
     /// The names of all tiers, the lowest first.
-    pub fn tiers(&self) -> impl Iterator<Item = &str> {
-        self.settings.tiers.iter().map(|tier| tier.name.as_str())
-    }
-
-    /// A tier that the configuration has no more is its lowest one: nobody gains by a mistake.
-    fn tier_called(&self, name: &str) -> Tier {
-        let tiers = &self.settings.tiers;
-        let found = tiers.iter().find(|tier| tier.name == name);
-        found.or(tiers.first()).cloned().unwrap_or_else(|| Tier {
-            name: name.to_owned(),
-            ..Tier::default()
-        })
+    #[must_use]
+    pub fn tiers(&self) -> Vec<String> {
+        let rules = self.rules();
+        let tiers = rules.settings.tiers.iter();
+        tiers.map(|tier| tier.name.clone()).collect()
     }
 
     /// What the user may ask for now.
@@ -85,7 +72,7 @@ impl Chats {
     /// Longest message of the user's, in bytes.
     pub(super) fn message_bytes(&self, member: &Member) -> usize {
         let own = member.tier.as_ref().and_then(|tier| tier.message_bytes);
-        let everybody_s = self.settings.message_bytes;
+        let everybody_s = self.rules().settings.message_bytes;
         own.map_or(everybody_s, |own| own.min(everybody_s))
     }
 
@@ -108,5 +95,24 @@ impl Chats {
             tier: tier.name.clone(),
         }
         .into())
+    }
+}
+
+impl Rules {
+    /// The tier of those who have none of their own.
+    pub(super) fn usual_tier(&self, is_anonymous: bool) -> Option<&str> {
+        let settings = &self.settings;
+        let own = settings.anonymous_tier.as_deref().filter(|_| is_anonymous);
+        own.or(settings.default_tier.as_deref())
+    }
+
+    /// A tier that the configuration has no more is its lowest one: nobody gains by a mistake.
+    fn tier_called(&self, name: &str) -> Tier {
+        let tiers = &self.settings.tiers;
+        let found = tiers.iter().find(|tier| tier.name == name);
+        found.or(tiers.first()).cloned().unwrap_or_else(|| Tier {
+            name: name.to_owned(),
+            ..Tier::default()
+        })
     }
 }

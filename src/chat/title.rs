@@ -50,7 +50,8 @@ impl Chats {
     /// dropped at any time.
     #[tracing::instrument(name = "chat::entitle", skip(self))]
     pub async fn entitle(&self, answer: MessageId) {
-        let Some(model) = self.settings.title_model.as_deref() else {
+        let rules = self.rules();
+        let Some(model) = rules.settings.title_model.as_deref() else {
             return;
         };
         if let Err(error) = self.try_entitle(model, answer).await {
@@ -62,7 +63,7 @@ impl Chats {
         let Some(untitled) = self.untitled(answer).await? else {
             return Ok(());
         };
-        let route = &self.catalogue.resolve(Some(model))?;
+        let route = &self.rules().catalogue.resolve(Some(model))?;
         let began = self.clock.now();
         let told = format!(
             "User: {}\n\nAssistant: {}",

@@ -49,7 +49,7 @@ impl Chats {
     pub async fn update(&self, chat: &OwnedChat, update: ChatUpdate) -> Result<Chat, UpdateError> {
         let member = &self.member(chat.row().owner_id).await?;
         let title = update.title.as_deref().map(Title::parse).transpose()?;
-        let agent = match update.agent.as_deref() {
+        let agent = &match update.agent.as_deref() {
             Some(alias) => Some(self.agent(alias)?),
             None => None,
         };

@@ -438,6 +438,12 @@ fn bounds(config: &Config) -> Vec<(&'static str, u64, u64, u64)> {
             TEN_MINUTES_MS,
         ),
         (
+            "shutdown.ready_delay_ms",
+            config.shutdown.ready_delay_ms,
+            0,
+            TEN_MINUTES_MS,
+        ),
+        (
             "shutdown.limit_ms",
             config.shutdown.limit_ms,
             100,

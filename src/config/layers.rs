@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use config::{FileFormat, Map, Source, Value, ValueKind};
 
+use super::change::InForce;
 use super::{Config, access, agents, check, providers};
 
 const DEFAULTS: &str = include_str!("defaults.toml");
@@ -106,6 +107,17 @@ impl Setting {
 }
 
 impl Layers {
+    /// The same, for a later reading: a file that is there now must be there then. It may just be being exchanged.
+    #[must_use]
+    pub fn again(mut self) -> Self {
+        if let Some((path, need)) = &mut self.file
+            && path.exists()
+        {
+            *need = FileNeed::Required;
+        }
+        self
+    }
+
     pub(super) fn load(&self) -> Result<Config, ConfigError> {
         let merged = self.merge()?;
         let settings = flatten(&merged);
@@ -120,6 +132,7 @@ impl Layers {
         config.warnings.extend(self.keys_in_file(&settings));
         config.warnings.extend(access::warnings(&config));
         config.all_agents = agents::resolve(&config).map_err(complain)?;
+        config.in_force = InForce::of(&settings);
         Ok(config)
     }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod agents;
+mod change;
 mod check;
 mod layers;
 mod providers;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 
 pub use access::{AuthConfig, AuthMode, CorsConfig, JwtConfig, List, Network, ProxyConfig};
 pub use agents::{AgentConfig, AgentsConfig};
+pub use change::{InForce, Reread};
 pub use layers::{ConfigError, FileNeed, Layers};
 pub use providers::{AUTO, ResolvedProvider};
 pub use reference::reference;
@@ -104,6 +106,9 @@ pub struct Config {
     /// What is not a mistake but should be known, for the log.
     #[serde(skip)]
     pub warnings: Vec<String>,
+    /// All values as they were read.
+    #[serde(skip)]
+    pub in_force: InForce,
 }
 
 /// What somebody of one tier may do, and use up.
@@ -379,7 +384,10 @@ pub struct TracingConfig {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShutdownConfig {
-    /// After SIGTERM or Ctrl-C: time to finish what is in flight.
+    /// After SIGTERM or Ctrl-C: how long all is served on while `/readyz` says that it is not ready any more, for
+    /// balancers to notice. 0: there is none.
+    pub ready_delay_ms: u64,
+    /// After SIGTERM or Ctrl-C, and `shutdown.ready_delay_ms`: time to finish what is in flight.
     pub limit_ms: u64,
 }
 

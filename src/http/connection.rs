@@ -200,14 +200,19 @@ fn counted(
 > + Clone
 + Send
 + 'static {
-    let Site { quick, router } = site;
+    let Site {
+        quick,
+        router,
+        controls,
+    } = site;
     let router = TowerToHyperService::new(router);
     service_fn(move |mut request: Request<Incoming>| {
         let is_http2 = request.version() == Version::HTTP_2;
         pulse.is_http2.store(is_http2, Ordering::Relaxed);
         // If it told its length in another way besides, hyper has kept it from us: whoever is in front may take
         // something else for the next request than we do (RFC 9112, 6.1).
-        let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
+        let is_last = request.headers().contains_key(header::TRANSFER_ENCODING)
+            || (controls.is_leaving() && !is_http2);
         let asked = Asked::new(&pulse);
         let client = front.client(peer, request.headers());
         let answer = if let Some(answer) = quick

@@ -501,7 +501,7 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
 }
 
 async fn read_body(mut request: Request, state: &AppState) -> Result<Bytes, Problem> {
-    let limits = state.limits;
+    let limits = state.controls.limits();
     let route = cost::route_of(request.extensions());
     let most = cost::body_bytes(request.method(), route, limits.body_bytes);
     DefaultBodyLimit::max(most).apply(&mut request);

@@ -28,33 +28,31 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// The polls that are held.
 #[derive(Debug)]
 pub(super) struct Holds {
-    /// For how long, at most. Zero: not at all.
-    longest: Duration,
     /// Once it is cancelled all are let go.
     closing: CancellationToken,
     held: AtomicUsize,
-    most: usize,
 }
 
 struct Place<'a>(&'a Holds);
 
 impl Holds {
-    /// As many are held as requests may be in flight.
-    pub fn new(limits: &HttpLimits, closing: CancellationToken) -> Self {
-        let longest = limits.request_timeout.saturating_sub(MARGIN);
-        Self {
-            longest: limits.longest_wait.min(longest),
-            closing,
-            held: AtomicUsize::new(0),
-            most: limits.max_in_flight,
-        }
+    pub fn new(closing: CancellationToken) -> Self {
+        let held = AtomicUsize::new(0);
+        Self { closing, held }
     }
 
-    fn enter(&self) -> Option<Place<'_>> {
+    /// None: there are so many already, or it is about to end.
+    fn enter(&self, most: usize) -> Option<Place<'_>> {
         let place = Place(self);
         let before = self.held.fetch_add(1, Ordering::Relaxed);
-        (before < self.most && !self.closing.is_cancelled()).then_some(place)
+        (before < most && !self.closing.is_cancelled()).then_some(place)
     }
+}
+
+/// For how long a poll is held at most. Zero: not at all.
+fn longest(limits: &HttpLimits) -> Duration {
+    let most = limits.request_timeout.saturating_sub(MARGIN);
+    limits.longest_wait.min(most)
 }
 
 impl Drop for Place<'_> {
@@ -133,7 +131,8 @@ impl Hold {
     where
         F: Future<Output = Result<T, Problem>>,
     {
-        let longest = app.holds.longest;
+        let limits = app.controls.limits();
+        let longest = longest(&limits);
         let not_held = |poll| Found {
             poll,
             applied: None,
@@ -141,7 +140,9 @@ impl Hold {
         let Some(mut wanted) = self.0.filter(|_| !longest.is_zero()) else {
             return Ok(not_held(first));
         };
-        let Some(_place) = app.holds.enter().filter(|_| app.load.is_calm()) else {
+        // As many are held as requests may be in flight.
+        let place = app.holds.enter(limits.max_in_flight);
+        let Some(_place) = place.filter(|_| app.load.is_calm()) else {
             return Ok(not_held(first));
         };
         let wait = Duration::from_secs(wanted.seconds).min(longest);

@@ -15,7 +15,7 @@ const COME_BACK_S: std::ops::RangeInclusive<u64> = 1..=3;
 /// Requests in flight.
 pub(super) struct Load {
     in_flight: AtomicUsize,
-    most: usize,
+    most: AtomicUsize,
     /// The same as `in_flight`, for whoever watches.
     shown: Gauge,
     shed: Counter,
@@ -32,15 +32,28 @@ impl Load {
     pub fn new(most: usize) -> Self {
         Self {
             in_flight: AtomicUsize::new(0),
-            most,
+            most: AtomicUsize::new(most),
             shown: gauge!("pollen_http_in_flight"),
             shed: counter!("pollen_shed_total"),
         }
     }
 
+    /// Turns away from another number of requests on.
+    pub fn change_most(&self, most: usize) {
+        self.most.store(most, Ordering::Relaxed);
+    }
+
+    fn most(&self) -> usize {
+        self.most.load(Ordering::Relaxed)
+    }
+
     /// Milliseconds until the next poll is worth while.
     pub fn poll_after_ms(&self, activity: Activity) -> u64 {
-        poll_after_ms(activity, self.in_flight.load(Ordering::Relaxed), self.most)
+        poll_after_ms(
+            activity,
+            self.in_flight.load(Ordering::Relaxed),
+            self.most(),
+        )
     }
 
     /// A request that only waits, for its client or for news, costs nothing: however many do, the others are not
@@ -73,12 +86,12 @@ impl Load {
 
     /// Whether further requests are turned away.
     pub fn is_full(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) >= self.most
+        self.in_flight.load(Ordering::Relaxed) >= self.most()
     }
 
     /// Turns a request that has been counted away, before anything is done for it, when there are too many.
     pub fn shed(&self, route: &str) -> Option<Problem> {
-        if self.in_flight.load(Ordering::Relaxed) <= self.most || cost::is_vital(route) {
+        if self.in_flight.load(Ordering::Relaxed) <= self.most() || cost::is_vital(route) {
             return None;
         }
         self.shed.increment(1);

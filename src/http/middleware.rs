@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
+use super::controls::Controls;
 use super::cost;
 use super::counts::Counts;
 use super::dress::Dress;
@@ -187,7 +188,7 @@ pub(super) struct Inside {
     pub rates: Arc<Limits>,
     /// Requests that change something, also when their clients have gone.
     pub changes: TaskTracker,
-    pub request_timeout: Duration,
+    pub controls: Arc<Controls>,
 }
 
 impl Around for Inside {
@@ -206,7 +207,8 @@ impl Around for Inside {
             }
             None => None,
         };
-        let work = |request| in_time(self.request_timeout, self.outlive(request, within));
+        let limit = self.controls.limits().request_timeout;
+        let work = |request| in_time(limit, self.outlive(request, within));
         let response = rate::limited(rated, request, work).await;
         identified.tell(asked, response)
     }

@@ -1,6 +1,7 @@
 //! Who asks: routes, extractors, errors, views. A handler extracts, calls one use case, converts.
 
 mod connection;
+mod controls;
 mod cost;
 mod counts;
 mod doors;
@@ -45,6 +46,7 @@ use crate::limit::Limits;
 use crate::trace::Tracer;
 
 pub use axum_extra::extract::cookie::Key;
+pub use controls::Controls;
 pub use identify::{Gate, Gateway};
 pub use openapi::{UNDOCUMENTED, surface};
 pub use peer::Front;
@@ -66,7 +68,7 @@ struct Rooms {
     load: Arc<Load>,
     holds: Holds,
     counts: Arc<Counts>,
-    limits: HttpLimits,
+    controls: Arc<Controls>,
     metrics: PrometheusHandle,
     gate: Arc<Gate>,
     /// The server's own address, where it is known.
@@ -114,6 +116,7 @@ pub struct Site {
     /// None: nothing is polled there.
     quick: Option<Arc<Quick>>,
     router: Router,
+    controls: Arc<Controls>,
 }
 
 /// Who is told what happens.
@@ -135,7 +138,7 @@ pub struct Sites {
 /// waits for the answer: what happens after a commit must not depend on it (P8).
 pub fn site(
     chats: Arc<Chats>,
-    limits: HttpLimits,
+    controls: Arc<Controls>,
     rates: Arc<Limits>,
     observers: Observers,
     (changes, closing): (TaskTracker, CancellationToken),
@@ -143,14 +146,14 @@ pub fn site(
     gate: Gate,
 ) -> Sites {
     let Observers { metrics, tracer } = observers;
-    let (load, gate) = (Arc::new(Load::new(limits.max_in_flight)), Arc::new(gate));
+    let (load, gate) = (controls.load(), Arc::new(gate));
     let counts = Arc::new(Counts::new());
     let state = AppState(Arc::new(Rooms {
         chats: Arc::clone(&chats),
         load: Arc::clone(&load),
-        holds: Holds::new(&limits, closing),
+        holds: Holds::new(closing),
         counts: Arc::clone(&counts),
-        limits,
+        controls: Arc::clone(&controls),
         metrics,
         gate: Arc::clone(&gate),
         public_url: front.public_url.as_deref().map(Arc::from),
@@ -192,7 +195,7 @@ pub fn site(
                     chats,
                     rates,
                     changes,
-                    request_timeout: limits.request_timeout,
+                    controls: Arc::clone(&controls),
                 })),
         )
         .with_state(state);
@@ -200,10 +203,12 @@ pub fn site(
         front: Site {
             quick: Some(quick),
             router,
+            controls: Arc::clone(&controls),
         },
         metrics: Site {
             quick: None,
             router: watched,
+            controls,
         },
     }
 }

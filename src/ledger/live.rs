@@ -15,7 +15,7 @@ use super::track::Track;
 use crate::model::delta::{Delta, Knowledge, delta, opening};
 use crate::model::position::{Edition, Position};
 use crate::model::text::storable;
-use crate::model::usage::Usage;
+use crate::model::usage::{Price, Usage};
 use crate::store::{Chunk, Fence};
 
 const CHANNELS: [Channel; 2] = [Channel::Text, Channel::Reasoning];
@@ -48,6 +48,8 @@ pub struct Sealed {
     pub first_token_at: Option<Timestamp>,
     /// Who was asked.
     pub origin: Option<Origin>,
+    /// What they cost.
+    pub price: Option<Price>,
     /// What the response cache had to say.
     pub cache: Option<CacheLookup>,
     /// What the provider has reported so far.
@@ -75,6 +77,7 @@ struct Text {
     thought: Track,
     first_token_at: Option<Timestamp>,
     origin: Option<Origin>,
+    price: Option<Price>,
     cache: Option<CacheLookup>,
     usage: Usage,
     extra: Usage,
@@ -139,10 +142,11 @@ impl Live {
         self.backlog.room().await;
     }
 
-    /// Notes who is asked, and about how many tokens they are sent.
-    pub fn note_call(&self, origin: Origin, input_estimate: i64) {
+    /// Notes who is asked, at which price, and about how many tokens they are sent.
+    pub fn note_call(&self, origin: Origin, price: Option<Price>, input_estimate: i64) {
         let mut text = self.lock();
         text.origin = Some(origin);
+        text.price = price;
         text.input_estimate = input_estimate;
     }
 
@@ -240,6 +244,7 @@ impl Live {
             reasoning: text.thought.so_far.clone(),
             first_token_at: text.first_token_at,
             origin: text.origin.clone(),
+            price: text.price,
             cache: text.cache,
             usage: text.usage,
             extra: text.extra,

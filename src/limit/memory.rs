@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher as _;
 use std::hash::RandomState;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use governor::clock::{Clock, DefaultClock};
@@ -29,7 +30,7 @@ enum Key {
 }
 
 pub(super) struct Memory<C: Clock = DefaultClock> {
-    rates: HashMap<Rate, Buckets<C>>,
+    rates: HashMap<Rate, Arc<Buckets<C>>>,
 }
 
 /// All buckets of one rate.
@@ -46,11 +47,23 @@ impl Memory {
     pub fn new(rates: Vec<Rate>) -> Self {
         Self::with_clock(rates, &DefaultClock::default())
     }
+
+    /// Buckets of these rates: those that are there already, with what is in them, and new ones.
+    pub fn changed(&self, rates: Vec<Rate>) -> Self {
+        let buckets = |rate| {
+            let known = self.rates.get(&rate).map(Arc::clone);
+            let new = || Arc::new(Buckets::new(rate, DefaultClock::default()));
+            (rate, known.unwrap_or_else(new))
+        };
+        Self {
+            rates: rates.into_iter().map(buckets).collect(),
+        }
+    }
 }
 
 impl<C: Clock + Clone> Memory<C> {
     fn with_clock(rates: Vec<Rate>, clock: &C) -> Self {
-        let buckets = |rate| (rate, Buckets::new(rate, clock.clone()));
+        let buckets = |rate| (rate, Arc::new(Buckets::new(rate, clock.clone())));
         Self {
             rates: rates.into_iter().map(buckets).collect(),
         }

@@ -13,6 +13,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use entity::{OwnerId, TokenId};
 
 use crate::cache::Line;
@@ -121,9 +122,14 @@ impl Rate {
 
 /// The budgets of all who ask.
 pub struct Limits {
+    current: ArcSwap<Current>,
+    shared: Option<Shared>,
+}
+
+/// What holds at the moment, and the buckets of it.
+struct Current {
     settings: LimitSettings,
     memory: Memory,
-    shared: Option<Shared>,
 }
 
 impl Limits {
@@ -132,10 +138,15 @@ impl Limits {
     pub fn new(settings: LimitSettings, line: Option<Arc<Line>>) -> Self {
         let memory = Memory::new(settings.rates());
         Self {
-            settings,
-            memory,
+            current: ArcSwap::from_pointee(Current { settings, memory }),
             shared: line.map(Shared::new),
         }
+    }
+
+    /// Goes by other limits from now on. Where a limit stays what it was, so does what is left of it to everybody.
+    pub fn change(&self, settings: LimitSettings) {
+        let memory = self.current.load().memory.changed(settings.rates());
+        self.current.store(Arc::new(Current { settings, memory }));
     }
 
     /// Whether the nodes count together, and wait for each other.
@@ -151,14 +162,15 @@ impl Limits {
         tier: Option<&str>,
         subject: Subject,
     ) -> Option<Verdict> {
-        let rate = self.settings.rate(budget, tier)?;
+        let rate = self.current.load().settings.rate(budget, tier)?;
         if let Some(shared) = &self.shared {
             // The line tells the log why, and counts it.
             if let Ok(verdict) = Box::pin(shared.take(rate, subject)).await {
                 return Some(verdict);
             }
         }
-        self.memory.take(rate, subject)
+        // A limit that has just been changed is not in force any more: whoever came by it is let through.
+        self.current.load().memory.take(rate, subject)
     }
 }
 
@@ -253,6 +265,22 @@ mod tests {
             None,
         );
         assert_eq!(taken(&limits, Budget::Sends, None).await, Some(2));
+    }
+
+    #[tokio::test]
+    async fn a_changed_limit_holds_at_once_and_leaves_the_others_as_they_are() {
+        let limits = Limits::new(settings(), None);
+        assert_eq!(taken(&limits, Budget::Sends, Some("basic")).await, Some(2));
+        assert_eq!(taken(&limits, Budget::Changes, None).await, Some(7));
+        limits.change(LimitSettings {
+            tiers: BTreeMap::from([("basic".to_owned(), 4)]),
+            ..settings()
+        });
+        assert_eq!(taken(&limits, Budget::Sends, Some("basic")).await, Some(4));
+        let used_up = taken(&limits, Budget::Changes, None).await;
+        assert_eq!(used_up, Some(0), "what was used up is not given again");
+        limits.change(LimitSettings::default());
+        assert_eq!(taken(&limits, Budget::Changes, None).await, None);
     }
 
     #[test]

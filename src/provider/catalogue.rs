@@ -98,7 +98,7 @@ impl Entry {
 
 /// Whether two names mean the same model of a provider: Gemini takes a name with `models/` before it,
 /// Ollama one without its tag, and some servers do not look at case.
-fn is_same(one: &str, other: &str) -> bool {
+pub fn is_same_model(one: &str, other: &str) -> bool {
     fn bare(name: &str) -> &str {
         let name = name.trim();
         let name = name.strip_prefix("models/").unwrap_or(name);
@@ -322,14 +322,16 @@ impl Catalogue {
         if let Some(spec) = of_pair(&self.configured, provider, upstream) {
             return Some((Arc::clone(spec), true));
         }
-        if self.default.provider == provider && is_same(&self.default.upstream, upstream) {
+        if self.default.provider == provider && is_same_model(&self.default.upstream, upstream) {
             return Some((Arc::clone(&self.default), true));
         }
         if !entry.is_open {
             return None;
         }
         let listed = entry.listed();
-        let listed = listed.iter().find(|model| is_same(&model.id, upstream));
+        let listed = listed
+            .iter()
+            .find(|model| is_same_model(&model.id, upstream));
         let spec = match listed {
             Some(listed) => self.listed_spec(entry, listed),
             None => plain_spec(provider, upstream, &self.id_of(provider, upstream)),
@@ -393,7 +395,7 @@ impl Catalogue {
             for listed in entry.listed().iter() {
                 // One that the configuration names stands there already.
                 let is_default = self.default.provider == entry.name()
-                    && is_same(&self.default.upstream, &listed.id);
+                    && is_same_model(&self.default.upstream, &listed.id);
                 if is_default || of_pair(&self.configured, entry.name(), &listed.id).is_some() {
                     continue;
                 }
@@ -431,7 +433,7 @@ fn of_pair<'a>(
 ) -> Option<&'a Arc<ModelSpec>> {
     let of_provider = || configured.iter().filter(|spec| spec.provider == provider);
     let exact = of_provider().find(|spec| spec.upstream == upstream);
-    exact.or_else(|| of_provider().find(|spec| is_same(&spec.upstream, upstream)))
+    exact.or_else(|| of_provider().find(|spec| is_same_model(&spec.upstream, upstream)))
 }
 
 /// What nobody has set: as the provider lists it, or as is known of the model's family.
@@ -442,7 +444,7 @@ fn completed(entry: &Entry, spec: &Arc<ModelSpec>) -> Arc<ModelSpec> {
     let listed = entry.listed();
     let listed = listed
         .iter()
-        .find(|model| is_same(&model.id, &spec.upstream));
+        .find(|model| is_same_model(&model.id, &spec.upstream));
     let window = listed.and_then(|model| model.context_window);
     Arc::new(ModelSpec {
         context_window: spec.context_window.or(window).or_else(|| {

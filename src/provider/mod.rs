@@ -26,12 +26,14 @@ use crate::model::parameters::Parameters;
 use crate::model::usage::Usage;
 
 pub use crate::model::parameters::Capabilities;
-pub use catalogue::{Catalogue, DefaultModel, Entry, Label, Route, UnknownModel};
+pub use catalogue::{
+    Catalogue, DefaultModel, Entry, Label, Route, UnknownModel, is_same_model,
+};
 pub use demo::{DEMO_MODEL, Demo, DemoSettings};
 pub use error::{ProviderError, Verdict};
 pub use wire::{
     ConnectError, Document, FetchError, KeyHeader, Outlet, ProviderSettings, TimeLimits,
-    WireFormat, connect,
+    WireFormat, connect, date_at,
 };
 
 /// Who said something, in the words that model servers share.

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -14,6 +15,7 @@ use sea_orm::{
 };
 
 use super::error::StoreError;
+use super::examine::Trouble;
 use super::lock::{self, FileLock};
 use super::{PoolUse, StoreSettings, run_migrations};
 use crate::model::search::SearchWords;
@@ -22,6 +24,8 @@ use crate::model::search::SearchWords;
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
 /// Any number will do, as long as all nodes use the same: "Pollen" on a telephone's keys.
 const MIGRATION_LOCK: i64 = 765_536;
+/// How long to wait for a file that is looked at, and for whoever has it locked.
+const OPEN_LIMIT: Duration = Duration::from_secs(5);
 /// The space in which names are locked, apart from the migration's.
 const NAMED_LOCKS: i32 = 765_537;
 /// What separates words in PostgreSQL's index of them.
@@ -57,6 +61,53 @@ pub(super) struct Checkpoint {
     pub pages: i32,
 }
 
+/// How a database that is one file is looked after. PostgreSQL has tools of its own for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FileCare {
+    /// Writes a copy, as of now, to the file `$1`.
+    pub copy: &'static str,
+    /// Reads all of it, indexes compared with their tables: `ok`, or the first complaint.
+    pub check: &'static str,
+    /// The same without the comparison.
+    pub quick_check: &'static str,
+    /// Reads the file's beginning.
+    pub look: &'static str,
+}
+
+/// What a server of databases is asked about itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OfServer {
+    /// `now_ms`: its clock.
+    pub now_ms: &'static str,
+    /// `used` and `most`: its connections.
+    pub connections: &'static str,
+}
+
+impl FileCare {
+    /// The one connection to a file that is there. Nothing of how it is kept is changed. Where it is only read and has no
+    /// log, nobody writes to it, and nothing is made beside it either.
+    pub async fn open(self, path: &Path, access: Access) -> Result<DatabaseConnection, DbErr> {
+        let mut options = ConnectOptions::new("sqlite:");
+        options
+            .max_connections(1)
+            .sqlx_logging(false)
+            .connect_timeout(OPEN_LIMIT);
+        let path = path.to_owned();
+        let log = format!("{}-wal", path.display());
+        let is_only_read = access == Access::ReadOnly;
+        let is_still = is_only_read && !Path::new(&log).exists();
+        options.map_sqlx_sqlite_opts(move |sqlite| {
+            sqlite
+                .filename(&path)
+                .immutable(is_still)
+                .create_if_missing(false)
+                .read_only(is_only_read)
+                .busy_timeout(OPEN_LIMIT)
+        });
+        Database::connect(options).await
+    }
+}
+
 impl Dialect {
     pub fn of(url: &str) -> Result<Self, StoreError> {
         if url.starts_with("sqlite:") {
@@ -65,6 +116,106 @@ impl Dialect {
             Ok(Self::Postgres)
         } else {
             Err(StoreError::UnknownScheme)
+        }
+    }
+
+    /// The file that it is.
+    pub fn file(self, url: &str) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Sqlite => Some(sqlite_file(url)),
+            Self::Postgres => None,
+        }
+    }
+
+    /// How that file is looked after.
+    pub fn care(self) -> Option<FileCare> {
+        match self {
+            Self::Sqlite => Some(FileCare {
+                copy: "VACUUM INTO $1",
+                check: "PRAGMA integrity_check(1)",
+                quick_check: "PRAGMA quick_check(1)",
+                look: "PRAGMA schema_version",
+            }),
+            Self::Postgres => None,
+        }
+    }
+
+    /// Has it look at how rows are spread, where that has changed, and at a part of them alone. PostgreSQL's autovacuum
+    /// does so.
+    pub fn spread(self) -> Option<[&'static str; 2]> {
+        match self {
+            Self::Sqlite => Some(["PRAGMA analysis_limit = 400", "PRAGMA optimize"]),
+            Self::Postgres => None,
+        }
+    }
+
+    /// Gives back the room of rows that are gone, and looks at how all others are spread.
+    pub fn upkeep(self) -> &'static [&'static str] {
+        match self {
+            // Through a file: it is as large as the database.
+            Self::Sqlite => &[
+                "PRAGMA temp_store = FILE",
+                "VACUUM",
+                "ANALYZE",
+                "PRAGMA wal_checkpoint(TRUNCATE)",
+            ],
+            Self::Postgres => &["VACUUM (ANALYZE)"],
+        }
+    }
+
+    /// The bytes of a file that nothing stands in: `free`, and all of them: `size`. PostgreSQL's VACUUM sees to its own.
+    pub fn free_bytes(self) -> Option<&'static str> {
+        match self {
+            Self::Sqlite => Some(
+                "SELECT f.freelist_count * s.page_size AS free, p.page_count * s.page_size AS size \
+                 FROM pragma_freelist_count() f, pragma_page_count() p, pragma_page_size() s",
+            ),
+            Self::Postgres => None,
+        }
+    }
+
+    /// What it is asked about itself, where it is a server.
+    pub fn of_server(self) -> Option<OfServer> {
+        match self {
+            Self::Sqlite => None,
+            Self::Postgres => Some(OfServer {
+                now_ms: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) AS now_ms",
+                connections: "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS used, \
+                    CAST(current_setting('max_connections') AS BIGINT) \
+                      - CAST(current_setting('superuser_reserved_connections') AS BIGINT) AS most",
+            }),
+        }
+    }
+
+    /// The statement that says what it is: `engine`.
+    pub fn engine(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT 'SQLite ' || sqlite_version() AS engine",
+            Self::Postgres => "SELECT 'PostgreSQL ' || current_setting('server_version') AS engine",
+        }
+    }
+
+    /// Comes in by the front door, and goes again: a pool would only say that it has waited for nothing.
+    pub async fn knock(self, url: &str, limit: Duration) -> Result<(), DbErr> {
+        match self {
+            Self::Sqlite => Ok(()),
+            Self::Postgres => {
+                let knocked = tokio::time::timeout(limit, sqlx::PgConnection::connect(url));
+                let knocked = knocked.await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+                let connection = knocked.map_err(of_driver)?;
+                connection.close().await.map_err(of_driver)
+            }
+        }
+    }
+
+    /// The statement that names all tables.
+    pub fn tables(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'table'",
+            Self::Postgres => {
+                "SELECT CAST(table_name AS TEXT) FROM information_schema.tables \
+                 WHERE table_schema = current_schema()"
+            }
         }
     }
 
@@ -175,11 +326,11 @@ impl Dialect {
     /// Migrates under a lock, so that nodes that start together do it once.
     pub async fn migrate(self, connection: &DatabaseConnection) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite => run_migrations(connection).await,
+            Self::Sqlite => run_migrations(self, connection).await,
             Self::Postgres => {
                 let lock = format!("SELECT pg_advisory_lock({MIGRATION_LOCK})");
                 connection.execute_unprepared(&lock).await?;
-                let migrated = run_migrations(connection).await;
+                let migrated = run_migrations(self, connection).await;
                 let unlock = format!("SELECT pg_advisory_unlock({MIGRATION_LOCK})");
                 connection.execute_unprepared(&unlock).await?;
                 migrated
@@ -390,7 +541,7 @@ fn postgres_limits(options: &mut ConnectOptions, lock_timeout: Duration) {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Access {
+pub(super) enum Access {
     ReadWrite,
     ReadOnly,
 }
@@ -457,6 +608,21 @@ fn code(error: &DbErr) -> Option<String> {
         Ok(extended) if code.len() < 5 => (extended & 0xff).to_string(),
         _ => code,
     })
+}
+
+fn of_driver(error: sqlx::Error) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(error.into()))
+}
+
+/// Why nobody came in.
+pub(super) fn trouble(error: &DbErr) -> Trouble {
+    match code(error).as_deref() {
+        // invalid_authorization_specification, invalid_password; insufficient_privilege.
+        Some("28000" | "28P01" | "42501") => Trouble::Refused,
+        // invalid_catalog_name.
+        Some("3D000") => Trouble::NoSuchDatabase,
+        _ => Trouble::Unreachable,
+    }
 }
 
 /// Whether the same transaction may well succeed when tried again at once.

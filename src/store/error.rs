@@ -19,6 +19,11 @@ pub enum StoreError {
     },
     #[error("SQLite {0} may corrupt its write-ahead log; 3.51.3 or newer is needed")]
     OldSqlite(String),
+    #[error(
+        "a newer Pollen than this one, {version}, has changed its schema ({0}): start that one, or restore a copy from before",
+        version = env!("CARGO_PKG_VERSION")
+    )]
+    NewerSchema(String),
     #[error("a transaction was still held when it had to end")]
     TransactionHeld,
     /// Another transaction was faster, and this one has to look again.

@@ -12,20 +12,24 @@ mod audit;
 mod batches;
 mod chats;
 mod checkpoint;
+mod copy;
 mod counts;
 mod deletion;
 mod dialect;
 mod error;
+mod examine;
 mod gauges;
 mod group;
 mod keys;
 mod ledger;
 mod lock;
+mod maintain;
 mod messages;
 mod pages;
 mod repairs;
 mod requests;
 mod retention;
+mod schema;
 mod search;
 mod sessions;
 mod shares;
@@ -45,15 +49,19 @@ pub use accounts::Account;
 pub use attempts::{UsageGroup, UsageSum};
 pub use audit::Actor;
 pub use chats::{Advance, ChatChange, Head, Preview};
+pub use copy::{Copied, CopyError, Restored, back_up, restore};
 pub use deletion::Erased;
 pub use error::StoreError;
+pub use examine::{ExamineError, Examined, examine};
 pub use gauges::{PoolUse, Queue, TableSize};
 pub use keys::KeyScope;
 pub use ledger::{Chunk, LedgerTexts};
+pub use maintain::{Maintained, maintain};
 pub use messages::{Finish, Rewrite, Watched};
 pub use pages::MessagePage;
 pub use requests::{Claim, Fence, Lease, RequestEnd};
 pub use retention::{Clearance, TierChats};
+pub use schema::Schema;
 pub use search::SearchHit;
 pub use sessions::Sessions;
 pub use tx::Tx;
@@ -179,8 +187,15 @@ impl Store {
     }
 }
 
-/// Runs the migrations that have not run yet.
-async fn run_migrations(connection: &DatabaseConnection) -> Result<(), StoreError> {
+/// Runs the migrations that have not run yet. A database of a newer program is left alone: what it has become is not
+/// known here.
+async fn run_migrations(
+    dialect: Dialect,
+    connection: &DatabaseConnection,
+) -> Result<(), StoreError> {
+    if let Schema::Newer(newest) = schema::schema_of(connection, dialect).await? {
+        return Err(StoreError::NewerSchema(newest));
+    }
     Migrator::up(connection, None).await?;
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The sessions that the documents print, run: every `console` block of the README and of
-//! `docs/POLLING.md`, command by command, against the real binary.
+//! The sessions that the documents print, run: every `console` block of the README, of
+//! `docs/POLLING.md` and of `docs/OPERATIONS.md`, command by command, against the real binary.
 //!
 //! In what a command is to print, `…` stands for anything, and UUIDs and times for any others.
 //! A line `# …` between commands is a comment.
@@ -107,6 +107,7 @@ async fn run_sessions(path: &str) {
         .args(["--noprofile", "--norc"])
         .current_dir(dir.path())
         .env("no_proxy", "127.0.0.1")
+        .env("PATH", with_pollen())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -151,6 +152,20 @@ async fn run_sessions(path: &str) {
         );
     }
     server.terminate("-TERM").await;
+}
+
+/// The path on which the shell finds the binary.
+fn with_pollen() -> std::ffi::OsString {
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_pollen"));
+    let mut dirs = vec![binary.parent().unwrap().to_owned()];
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    dirs.extend(std::env::split_paths(&path));
+    std::env::join_paths(dirs).unwrap()
+}
+
+#[tokio::test]
+async fn the_operators_sessions_can_be_repeated() {
+    run_sessions("docs/OPERATIONS.md").await;
 }
 
 #[tokio::test]

@@ -278,7 +278,7 @@ fn settings_of(replaces_broken: bool) -> ChatSettings {
             max_retries: 0,
             replaces_broken,
         },
-        agents: Vec::new(),
+        agents: Arc::new([]),
         tiers: Vec::new(),
         anonymous_tier: None,
         admins_read_chats: false,

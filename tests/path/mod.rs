@@ -8,6 +8,7 @@ mod faults;
 mod history;
 mod migration;
 mod nodes;
+mod released;
 mod repair;
 mod rescue;
 mod retries;

@@ -104,7 +104,7 @@ async fn users(
     match form {
         Form::Json => reply::json(StatusCode::OK, &users),
         Form::Fragment | Form::Page => {
-            let tiers = app.chats.tiers().map(str::to_owned).collect();
+            let tiers = app.chats.tiers();
             let page = UsersPage {
                 frame,
                 users,
@@ -130,7 +130,7 @@ async fn change(
 ) -> Result<Response, Problem> {
     let identity = &app.gate.identity;
     if let Some(tier) = body.tier.as_deref().filter(|tier| !tier.is_empty())
-        && !app.chats.tiers().any(|known| known == tier)
+        && !app.chats.tiers().iter().any(|known| known == tier)
     {
         let detail = format!("`tier`: there is no tier {tier:?}");
         return Err(Problem::new(Kind::InvalidField, detail));

@@ -1,6 +1,5 @@
-//! `GET /healthz`: the process lives. `GET /readyz`: it can do its work, which needs the database.
-
-use std::sync::Arc;
+//! `GET /healthz`: the process lives. `GET /readyz`: it can do its work, which needs the database, and it is
+//! not about to go.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,9 +9,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::chat::Chats;
 use crate::http::AppState;
-use crate::http::problem::Problem;
+use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
@@ -35,8 +33,14 @@ async fn healthz() -> Result<Response, Problem> {
 
 /// The server can do its work, which needs the database.
 #[utoipa::path(get, path = "/readyz", responses((status = OK, body = HealthView)))]
-async fn readyz(State(chats): State<Arc<Chats>>) -> Result<Response, Problem> {
-    match chats.ready().await {
+async fn readyz(State(app): State<AppState>) -> Result<Response, Problem> {
+    if app.controls.is_leaving() {
+        return Err(Problem::new(
+            Kind::Unavailable,
+            "This server is shutting down. It answers for a while yet; ask another one from now on.",
+        ));
+    }
+    match app.chats.ready().await {
         Ok(()) => reply::json(StatusCode::OK, &HealthView { status: "ready" }),
         Err(error) => Err(Problem::unavailable(&error)),
     }

@@ -88,10 +88,6 @@ pub(super) async fn main(chats: &Chats, owner: OwnerId, frame: Frame) -> Result<
     let list = chats.list(owner, None, Some(RECENT)).await?;
     let list = ChatListView::new(list, &chats.defaults());
     let list = DaysView::new(list, "recent", chats.now(), frame.offset);
-    let agents = AgentsView::new(chats.agents());
-    Ok(HomeMain::new(
-        list,
-        agents,
-        chats.defaults().model.to_owned(),
-    ))
+    let agents = AgentsView::new(&chats.agents());
+    Ok(HomeMain::new(list, agents, chats.defaults().model))
 }

@@ -50,7 +50,7 @@ async fn agents(
     form: Form,
     frame: Frame,
 ) -> Result<Response, Problem> {
-    let agents = AgentsView::new(chats.agents());
+    let agents = AgentsView::new(&chats.agents());
     match form {
         Form::Json => reply::json(StatusCode::OK, &agents),
         Form::Fragment | Form::Page => {

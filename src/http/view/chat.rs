@@ -40,12 +40,12 @@ pub struct ChatView {
 }
 
 impl ChatView {
-    pub fn new(chat: Chat, defaults: &ChatDefaults<'_>) -> Self {
+    pub fn new(chat: Chat, defaults: &ChatDefaults) -> Self {
         Self {
             uuid: chat.id,
             title: chat.title,
             agent: chat.agent,
-            model: chat.model.unwrap_or_else(|| defaults.model.to_owned()),
+            model: chat.model.unwrap_or_else(|| defaults.model.clone()),
             status: chat.status,
             revision: chat.revision,
             created_at: chat.created_at,
@@ -112,7 +112,7 @@ struct FirstSent {
 }
 
 impl CreatedView {
-    pub fn new(created: Created, defaults: &ChatDefaults<'_>, poll_after_ms: u64) -> Self {
+    pub fn new(created: Created, defaults: &ChatDefaults, poll_after_ms: u64) -> Self {
         Self {
             chat: ChatView::new(created.chat, defaults),
             first: created.first.map(|sent| SentView::new(sent, poll_after_ms)),
@@ -139,7 +139,7 @@ pub struct ChatMain {
 impl ChatMain {
     pub fn new(
         poll: MessagesPoll,
-        defaults: &ChatDefaults<'_>,
+        defaults: &ChatDefaults,
         now: Timestamp,
         (hint, token_hint): (u64, u64),
     ) -> Self {

@@ -39,7 +39,7 @@ pub struct ListedChatView {
 }
 
 impl ChatListView {
-    pub fn new(list: ChatList, defaults: &ChatDefaults<'_>) -> Self {
+    pub fn new(list: ChatList, defaults: &ChatDefaults) -> Self {
         let chats: Vec<ListedChatView> = list
             .chats
             .into_iter()

@@ -29,7 +29,7 @@ pub struct FoundView {
 }
 
 impl SearchView {
-    pub fn new(found: Vec<FoundChat>, defaults: &ChatDefaults<'_>) -> Self {
+    pub fn new(found: Vec<FoundChat>, defaults: &ChatDefaults) -> Self {
         let found = found.into_iter().map(|found| FoundView {
             chat: ChatView::new(found.chat, defaults),
             message_uuid: found.hit,

@@ -29,12 +29,12 @@ pub struct SharedChatView {
 }
 
 impl SharedChatView {
-    pub fn new(chat: Chat, defaults: &ChatDefaults<'_>) -> Self {
+    pub fn new(chat: Chat, defaults: &ChatDefaults) -> Self {
         Self {
             uuid: chat.id,
             title: chat.title,
             agent: chat.agent,
-            model: chat.model.unwrap_or_else(|| defaults.model.to_owned()),
+            model: chat.model.unwrap_or_else(|| defaults.model.clone()),
             status: chat.status,
             revision: chat.revision,
             created_at: chat.created_at,
@@ -62,7 +62,7 @@ impl SharedMain {
     pub fn new(
         place: &Place,
         poll: MessagesPoll,
-        defaults: &ChatDefaults<'_>,
+        defaults: &ChatDefaults,
         now: Timestamp,
         (hint, token_hint): (u64, u64),
     ) -> Self {

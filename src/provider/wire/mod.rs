@@ -2,6 +2,7 @@
 //! to send, to read lines, to explain what went wrong. What differs is behind [`Format`].
 
 mod client;
+mod date;
 mod document;
 mod explain;
 mod format;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use super::Provider;
 use super::{anthropic, gemini, ollama, openai, responses};
 
+pub use date::date_at;
 pub use document::{Document, FetchError};
 pub(super) use format::{Format, Parser, Place, Trouble, finished, set, text_of, tokens};
 pub(super) use framing::Framing;
