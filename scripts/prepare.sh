@@ -23,6 +23,9 @@ need chromium chromium
 need chromedriver chromium-driver
 need redis-server redis-server
 need valgrind valgrind
+need pdftotext poppler-utils
+need '/usr/share/fonts/truetype/lohit-devanagari/*' fonts-lohit-deva
+need '/usr/share/fonts/truetype/droid/DroidSansFallback*' fonts-droid-fallback
 command -v initdb >/dev/null 2>&1 || need '/usr/lib/postgresql/*/bin/initdb' postgresql
 
 if ((${#missing[@]})); then

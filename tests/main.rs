@@ -15,6 +15,7 @@ mod browser;
 mod cache;
 mod crash;
 mod docs;
+mod exchange;
 mod frontend;
 mod limits;
 mod machine;

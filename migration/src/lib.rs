@@ -9,6 +9,8 @@ mod m20261121_000003_models;
 mod m20261121_000004_page;
 mod m20261122_000005_access;
 mod m20261127_000006_writes;
+mod m20261128_000007_metadata;
+mod m20261128_000008_archives;
 
 pub struct Migrator;
 
@@ -22,6 +24,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261121_000004_page::Migration),
             Box::new(m20261122_000005_access::Migration),
             Box::new(m20261127_000006_writes::Migration),
+            Box::new(m20261128_000007_metadata::Migration),
+            Box::new(m20261128_000008_archives::Migration),
         ]
     }
 }

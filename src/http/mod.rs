@@ -44,6 +44,7 @@ pub use identify::{Gate, Gateway};
 pub use openapi::{UNDOCUMENTED, surface};
 pub use peer::Front;
 pub use serve::{ServeSettings, serve};
+pub use view::pdf::{PrintSettings, Printer};
 
 use load::Load;
 use middleware::{Inside, Outside, Wrap};
@@ -60,6 +61,7 @@ struct Rooms {
     limits: HttpLimits,
     metrics: PrometheusHandle,
     gate: Arc<Gate>,
+    printer: Printer,
     /// The server's own address, where it is known.
     public_url: Option<Arc<str>>,
 }
@@ -67,8 +69,10 @@ struct Rooms {
 /// What a request may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
-    /// Longest body in bytes.
+    /// Longest body in bytes where messages are taken.
     pub body_bytes: usize,
+    /// Longest body of an import.
+    pub import_bytes: usize,
     /// Time for a body to arrive.
     pub body_timeout: Duration,
     /// Time for the answer, from when all layers have let the request in.
@@ -115,7 +119,7 @@ pub fn site(
     metrics: PrometheusHandle,
     changes: TaskTracker,
     front: &Front,
-    gate: Gate,
+    (gate, printer): (Gate, Printer),
 ) -> Site {
     let (load, gate) = (Arc::new(Load::new(limits.max_in_flight)), Arc::new(gate));
     let state = AppState(Arc::new(Rooms {
@@ -124,6 +128,7 @@ pub fn site(
         limits,
         metrics,
         gate: Arc::clone(&gate),
+        printer,
         public_url: front.public_url.as_deref().map(Arc::from),
     }));
     let quick = Arc::new(Quick {

@@ -7,7 +7,8 @@ use utoipa::openapi::{ObjectBuilder, Ref, RefOr, Required, Response, Type};
 use utoipa::{IntoParams, IntoResponses};
 
 use super::PROBLEM;
-use crate::http::extract::{IDEMPOTENCY_KEY, MAX_KEY_BYTES};
+use crate::http::extract::{IDEMPOTENCY_KEY, MAX_KEY_BYTES, METADATA};
+use crate::model::metadata::MAX_VALUE_CHARS;
 
 /// The key under which a POST has its effect once.
 pub struct OnceKey;
@@ -28,6 +29,31 @@ impl IntoParams for OnceKey {
             ))
             .schema(Some(key));
         vec![header.build()]
+    }
+}
+
+/// Which pairs of metadata a chat in a list has to have. The document can name a parameter only by its whole name: those
+/// here are examples.
+pub struct HavingParams;
+
+impl IntoParams for HavingParams {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let examples = ["project_id", "task_id"];
+        let parameter = |key: &str| {
+            let value = ObjectBuilder::new()
+                .schema_type(Type::String)
+                .max_length(Some(MAX_VALUE_CHARS));
+            ParameterBuilder::new()
+                .name(format!("{METADATA}{key}"))
+                .parameter_in(ParameterIn::Query)
+                .required(Required::False)
+                .description(Some(format!(
+                    "Only chats whose metadata have this value at `{key}`. Any key is taken: `{METADATA}KEY`."
+                )))
+                .schema(Some(value))
+                .build()
+        };
+        examples.map(parameter).into()
     }
 }
 
