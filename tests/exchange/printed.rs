@@ -105,8 +105,8 @@ async fn a_pdf_has_a_title_who_said_what_and_when_and_its_pages_numbers() {
         "Assistant",
         "other-model",
         "2026-11-21 09:30 UTC",
-        &format!("1 / {pages}"),
-        &format!("{pages} / {pages}"),
+        &format!("1/{pages}"),
+        &format!("{pages}/{pages}"),
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }

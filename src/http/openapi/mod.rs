@@ -22,7 +22,7 @@ use super::AppState;
 use super::problem::ProblemBody;
 use super::routes;
 
-pub use parts::{Conflict, HavingParams, OnceKey, Refused};
+pub use parts::{Conflict, HavingParams, OnceKey, Refused, TooLong};
 
 /// What the page alone asks for, which the document does not have. With [`surface`] it is all that there is;
 /// `/_components` is in builds for tests alone.

@@ -66,6 +66,15 @@ impl IntoResponses for Conflict {
     }
 }
 
+/// The chat does not fit the format.
+pub struct TooLong;
+
+impl IntoResponses for TooLong {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&["422"])
+    }
+}
+
 /// The caller may not ask this model, or not any more for now.
 pub struct Refused;
 

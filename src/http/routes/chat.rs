@@ -22,7 +22,7 @@ use crate::http::AppState;
 use crate::http::extract::{
     AliasPath, Body, CacheControl, Caller, Form, Params, Posted, parse_uuid, shown_path,
 };
-use crate::http::openapi::{self, Conflict, OnceKey, Refused};
+use crate::http::openapi::{self, Conflict, OnceKey, Refused, TooLong};
 use crate::http::problem::{Kind, Problem};
 use crate::http::rate::Rated;
 use crate::http::reply;
@@ -375,7 +375,7 @@ pub(super) async fn changed_reply(
         (ChatDocument = "application/json"),
         (String = "text/plain"),
         (String = "text/html"),
-        (Vec<u8> = "application/pdf"))))
+        (Vec<u8> = "application/pdf"))), TooLong)
 )]
 async fn export(
     State(app): State<AppState>,

@@ -142,6 +142,14 @@ pub struct ChatMain {
 }
 
 impl ChatMain {
+    /// The files that a chat can be had as, and what they are called.
+    const FORMATS: [(&str, &str); 4] = [
+        ("html", "HTML"),
+        ("pdf", "PDF"),
+        ("markdown", "Markdown"),
+        ("json", "JSON"),
+    ];
+
     pub fn new(
         poll: MessagesPoll,
         defaults: &ChatDefaults<'_>,

@@ -13,7 +13,7 @@ const MAX_PARAGRAPH_BYTES: usize = 16 * 1024;
 pub(super) const TEXT: f32 = 10.0;
 const HEADINGS: [f32; 6] = [16.0, 14.0, 12.5, 11.5, 10.5, 10.0];
 /// How far what is in a list or a quotation is moved in.
-pub(super) const STEP: f32 = 16.0;
+const STEP: f32 = 16.0;
 
 pub(super) const INK: [u8; 3] = [0x26, 0x24, 0x1d];
 pub(super) const FAINT: [u8; 3] = [0x65, 0x5f, 0x51];
@@ -35,8 +35,8 @@ pub(super) struct Block {
     pub what: What,
     /// In points, from the column's edge.
     pub indent: f32,
-    /// Quotations around it.
-    pub quotes: usize,
+    /// Where the quotations around it begin, as `indent`.
+    pub quotes: Vec<f32>,
     /// What stands before its first line: a bullet, a number.
     pub marker: Option<String>,
     /// Above it, in points.
@@ -85,7 +85,7 @@ pub(super) fn typed(text: &str) -> Vec<Block> {
         .map(|line| Block {
             what: What::Words(Words::plain(line, PLAIN)),
             indent: 0.0,
-            quotes: 0,
+            quotes: Vec::new(),
             marker: None,
             gap: 0.0,
         })
@@ -109,7 +109,7 @@ pub(super) fn written(text: &str) -> Vec<Block> {
 #[derive(Clone, Default)]
 struct Writer {
     indent: f32,
-    quotes: usize,
+    quotes: Vec<f32>,
     marker: Option<String>,
     is_tight: bool,
 }
@@ -119,7 +119,7 @@ impl Writer {
         blocks.push(Block {
             what,
             indent: self.indent,
-            quotes: self.quotes,
+            quotes: self.quotes.clone(),
             marker: self.marker.take(),
             gap: if blocks.is_empty() { 0.0 } else { gap },
         });
@@ -152,9 +152,11 @@ impl Writer {
             NodeValue::ThematicBreak => self.push(What::Rule, 8.0, blocks),
             NodeValue::Table(_) => self.push(What::Table(table(node)), 8.0, blocks),
             NodeValue::BlockQuote => {
+                let mut quotes = self.quotes.clone();
+                quotes.push(self.indent);
                 let mut inside = Self {
                     indent: self.indent + STEP,
-                    quotes: self.quotes + 1,
+                    quotes,
                     marker: self.marker.take(),
                     is_tight: false,
                 };
@@ -184,7 +186,7 @@ impl Writer {
             number += 1;
             let mut inside = Self {
                 indent: self.indent + STEP,
-                quotes: self.quotes,
+                quotes: self.quotes.clone(),
                 marker: Some(marker),
                 is_tight: is_tight && (place > 0 || self.is_tight),
             };

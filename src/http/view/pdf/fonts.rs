@@ -223,6 +223,23 @@ mod tests {
     }
 
     #[test]
+    fn fonts_of_the_folder_that_is_named_go_before_the_machine_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let inner = folder.path().join("more");
+        std::fs::create_dir(&inner).unwrap();
+        std::fs::write(inner.join("Own.TTF"), &unpacked(SANS).unwrap().data).unwrap();
+        std::fs::write(folder.path().join("broken.ttf"), b"no font").unwrap();
+        std::fs::write(folder.path().join("other.txt"), b"no font").unwrap();
+        let fonts = known(Some(folder.path()));
+        assert_eq!(fonts[0].path, inner.join("Own.TTF"));
+        assert!(fonts[0].has('ж') && !fonts[0].has('茶'));
+        let of_folder = fonts
+            .iter()
+            .filter(|font| font.path.starts_with(folder.path()));
+        assert_eq!(of_folder.count(), 1);
+    }
+
+    #[test]
     fn a_character_is_found_in_the_ranges_of_a_font() {
         let font = Known {
             path: PathBuf::new(),

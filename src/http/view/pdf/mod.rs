@@ -181,3 +181,46 @@ fn put(
     paper.feet(&document.title);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::exchange::SCHEMA;
+
+    fn document(question: &str) -> ChatDocument {
+        let time = "2026-11-28T09:30:00.250Z";
+        let uuid = uuid::Uuid::from_u128;
+        serde_json::from_value(json!({
+            "schema": SCHEMA, "version": 1, "uuid": uuid(1), "title": "Tea", "created_at": time, "updated_at": time,
+            "messages": [{"uuid": uuid(2), "role": "user", "status": "completed", "content": question, "created_at": time}],
+        }))
+        .unwrap()
+    }
+
+    fn printer(max_bytes: usize) -> Printer {
+        Printer::new(PrintSettings {
+            font_folder: None,
+            max_bytes,
+            at_once: 1,
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_printer_that_stays_busy_says_so() {
+        let printer = printer(1_000);
+        let _held = Arc::clone(&printer.permits).acquire_owned().await.unwrap();
+        let refused = printer.print(document("Tea?")).await;
+        assert!(matches!(refused, Err(PrintError::Busy)));
+    }
+
+    #[tokio::test]
+    async fn a_chat_of_too_many_pages_is_refused() {
+        let printer = printer(1 << 20);
+        let refused = printer.print(document(&"x\n".repeat(110_000))).await;
+        assert!(matches!(refused, Err(PrintError::TooManyPages)));
+        let printed = printer.print(document("x")).await.unwrap();
+        assert!(printed.starts_with(b"%PDF-"));
+    }
+}

@@ -7,7 +7,7 @@ use pdf_writer::{Content, Name, Str, TextStr};
 use rustybuzz::ttf_parser::GlyphId;
 use subsetter::GlyphRemapper;
 
-use super::blocks::{self, Block, FAINT, INK, PLAIN, Row, STEP, What, Words};
+use super::blocks::{self, Block, FAINT, INK, PLAIN, Row, What, Words};
 use super::shape::{Cluster, Line, Shaper, Span, Style, Wrap};
 
 /// A4, in points.
@@ -215,7 +215,7 @@ impl<'a> Paper<'a> {
             What::Table(rows) => self.table(rows, (left, width))?,
             What::Rule => self.rule(left, width)?,
         }
-        if block.quotes > 0 {
+        if !block.quotes.is_empty() {
             self.bars(block, (page, top));
         }
         Ok(())
@@ -228,9 +228,8 @@ impl<'a> Paper<'a> {
             let is_last = place == self.pages.len();
             let from = if is_first { top } else { MARGIN };
             let to = if is_last { self.y } else { BOTTOM };
-            for quote in 0..block.quotes {
-                #[expect(clippy::cast_precision_loss, reason = "there are few quotations")]
-                let left = MARGIN + STEP * quote as f32 + 4.0;
+            for indent in &block.quotes {
+                let left = MARGIN + indent.min(COLUMN / 2.0) + 4.0;
                 if let Some(page) = self.pages.get_mut(place - 1) {
                     fill(&mut page.content, RULE, (left, from, 2.0, to - from));
                 }

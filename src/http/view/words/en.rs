@@ -56,6 +56,7 @@ pub(super) const ENGLISH: Words = Words {
     tier: "Tier",
     no_tier: "none: no limits",
     your_data: "Your data",
+    export_chat: "Export",
     export_chats: "Export all chats",
     export_chats_anew: "Export all chats anew",
     export_chats_hint: "A ZIP of JSON, which can be imported again, and Markdown. It is made in the background.",

@@ -72,6 +72,7 @@ pub struct Words {
     pub tier: &'static str,
     pub no_tier: &'static str,
     pub your_data: &'static str,
+    pub export_chat: &'static str,
     pub export_chats: &'static str,
     pub export_chats_anew: &'static str,
     pub export_chats_hint: &'static str,
