@@ -21,7 +21,6 @@ need python3 python3
 need '/usr/lib/python3*/ensurepip' python3-venv
 need chromium chromium
 need chromedriver chromium-driver
-need haproxy haproxy
 need redis-server redis-server
 need caddy caddy
 need systemd-analyze systemd
@@ -34,6 +33,9 @@ need /usr/sbin/haproxy haproxy
 need /usr/sbin/varnishd varnish
 need /usr/sbin/squid squid
 need /usr/sbin/apache2 apache2-bin
+need pdftotext poppler-utils
+need '/usr/share/fonts/truetype/lohit-devanagari/*' fonts-lohit-deva
+need '/usr/share/fonts/truetype/droid/DroidSansFallback*' fonts-droid-fallback
 command -v initdb >/dev/null 2>&1 || need '/usr/lib/postgresql/*/bin/initdb' postgresql
 
 if ((${#missing[@]})); then

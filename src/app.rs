@@ -10,6 +10,7 @@ mod reload;
 mod traces;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +23,11 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::cache::{CacheSettings, OpenError, ResponseCache};
-use crate::chat::{AttemptSettings, ChatSettings, Chats, Rooms};
+use crate::chat::{ArchiveSettings, AttemptSettings, ChatSettings, Chats, Rooms};
 use crate::config::{AgentConfig, BrokenChoice, BusyChoice, Config, FullChoice, TierConfig};
-use crate::http::{self, Controls, Front, HttpLimits, Observers, ServeSettings};
+use crate::http::{
+    self, Controls, Front, HttpLimits, Observers, PrintSettings, Printer, ServeSettings,
+};
 use crate::ledger::{FlushSettings, Flusher, Follower, Heads, LedgerLimits, Ledgers};
 use crate::limit::{LimitSettings, Limits};
 use crate::model::agent::Agent;
@@ -228,7 +231,7 @@ impl App {
             observers,
             (changes.clone(), closing.clone()),
             &front(config),
-            gate,
+            (gate, Printer::new(print_settings(config))),
         );
         let (settings, front) = (serve_settings(config), front(config));
         let flushing = Arc::clone(&flusher);
@@ -434,6 +437,10 @@ fn chat_settings(config: &Config) -> ChatSettings {
             max_retries: config.upstream.max_retries,
             replaces_broken: config.worker.on_broken_answer == BrokenChoice::Replace,
         },
+        archives: ArchiveSettings {
+            max_bytes: config.export.archive_bytes,
+            kept: Duration::from_millis(config.export.archive_ttl_ms),
+        },
         agents: config.all_agents.iter().map(agent).collect(),
         tiers: config.tier.iter().map(tier).collect(),
         anonymous_tier: Some(config.auth.anonymous_tier.clone()).filter(|name| !name.is_empty()),
@@ -474,10 +481,21 @@ fn http_limits(config: &Config) -> HttpLimits {
     let limits = &config.limits;
     HttpLimits {
         body_bytes: limits.body_bytes,
+        import_bytes: config.export.import_bytes,
         body_timeout: Duration::from_millis(limits.body_timeout_ms),
         request_timeout: Duration::from_millis(limits.request_timeout_ms),
         max_in_flight: limits.max_in_flight,
         longest_wait: Duration::from_millis(limits.longest_wait_ms),
+    }
+}
+
+fn print_settings(config: &Config) -> PrintSettings {
+    let export = &config.export;
+    PrintSettings {
+        font_folder: Some(PathBuf::from(&export.font_dir))
+            .filter(|path| !path.as_os_str().is_empty()),
+        max_bytes: export.pdf_bytes,
+        at_once: export.pdfs_at_once,
     }
 }
 

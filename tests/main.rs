@@ -16,6 +16,7 @@ mod cache;
 mod crash;
 mod deploy;
 mod docs;
+mod exchange;
 mod frontend;
 mod limits;
 mod machine;

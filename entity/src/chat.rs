@@ -4,7 +4,7 @@ use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{ChatId, OwnerId, Parameters, Timestamp};
+use crate::{ChatId, Metadata, OwnerId, Parameters, Timestamp};
 
 /// Whose turn it is.
 #[derive(
@@ -55,6 +55,10 @@ pub struct Model {
     pub on_busy: Option<OnBusy>,
     /// How the model is asked; none means as its agent, its model or the provider has it.
     pub parameters: Option<Parameters>,
+    /// What a client keeps with the chat for itself; none where it keeps nothing, and never an empty set.
+    #[sea_orm(column_type = "JsonBinary", nullable)]
+    #[serde(default)]
+    pub metadata: Option<Metadata>,
     /// What the messages up to `summary_through` said, for a model whose window is full of later ones.
     #[sea_orm(column_type = "Text", nullable)]
     pub summary: Option<String>,

@@ -78,6 +78,11 @@ id!(
     ShareId
 );
 
+id!(
+    /// One archive of all of somebody's chats: a row of `archive`.
+    ArchiveId
+);
+
 impl OwnerId {
     /// The local user: whoever can reach a server that listens for nobody else. Its row is there from the start.
     pub const LOCAL: Self = Self(Uuid::nil());

@@ -2,6 +2,8 @@
 //! so that a reader learns the shape of the data from this crate alone.
 
 pub mod api_token;
+pub mod archive;
+pub mod archive_piece;
 pub mod audit_log;
 pub mod chat;
 pub mod chat_message;
@@ -15,11 +17,13 @@ pub mod token_ledger;
 pub mod user;
 
 mod ids;
+mod metadata;
 mod origin;
 mod parameters;
 mod timestamp;
 
-pub use ids::{ChatId, MessageId, OwnerId, RequestId, SessionId, ShareId, TokenId};
+pub use ids::{ArchiveId, ChatId, MessageId, OwnerId, RequestId, SessionId, ShareId, TokenId};
+pub use metadata::Metadata;
 pub use origin::Origin;
 pub use parameters::{Effort, Parameters};
 pub use timestamp::Timestamp;

@@ -10,6 +10,8 @@ mod m20261121_000004_page;
 mod m20261122_000005_access;
 mod m20261127_000006_writes;
 mod m20261128_000007_traces;
+mod m20261128_000008_metadata;
+mod m20261128_000009_archives;
 
 pub struct Migrator;
 
@@ -24,6 +26,8 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000005_access::Migration),
             Box::new(m20261127_000006_writes::Migration),
             Box::new(m20261128_000007_traces::Migration),
+            Box::new(m20261128_000008_metadata::Migration),
+            Box::new(m20261128_000009_archives::Migration),
         ]
     }
 }

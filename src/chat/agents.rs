@@ -111,6 +111,20 @@ impl Chats {
         chat.ok_or(AgentError::ChatGone)
     }
 
+    /// What the agent of a chat that comes from elsewhere says to its model. None: nothing.
+    pub(super) fn system_words_of(&self, chat: &Chat, member: &Member) -> Option<String> {
+        let agent = self.agent(chat.agent.as_deref()?).ok()?;
+        let route = self.route(member, chat.model.as_deref()).ok()?;
+        let values = Values {
+            now: self.clock.now(),
+            user: user_name(member),
+            agent: &agent.name,
+            model: &route.spec.name,
+        };
+        let words = render(&agent.system_prompt, &values);
+        (!words.trim().is_empty()).then_some(words)
+    }
+
     /// Sets the system prompt of a chat in the place of the one that it has.
     pub(super) async fn set_system(
         &self,

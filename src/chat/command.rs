@@ -478,7 +478,9 @@ fn export_link(chat: &Chat, argument: &str) -> String {
         ExportFormat::parse(argument)
     };
     match format {
-        None => format!("`{argument}` is no format: there are `markdown`, `json` and `text`."),
+        None => format!(
+            "`{argument}` is no format: there are `markdown`, `json`, `text`, `html` and `pdf`."
+        ),
         Some(format) => format!(
             "[This chat as {name}](/chat/{}/export?format={name})",
             chat.id,

@@ -96,7 +96,7 @@ impl Chats {
 
     /// Counts what a model took, of an answer or of something aside.
     pub(super) fn count_spent(&self, attempt: &Attempt) {
-        let model = self.catalogue.label(attempt.model.as_deref());
+        let model = self.rules().catalogue.label(attempt.model.as_deref());
         let labels = [("provider", model.provider), ("model", model.model)];
         for (kind, tokens) in [
             ("input", attempt.input_tokens),

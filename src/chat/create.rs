@@ -1,6 +1,8 @@
 //! Creating a chat, with or without a first message. The client may choose the UUID, so that a
 //! create whose answer was lost can be repeated: the same UUID is the same chat.
 
+use std::collections::BTreeMap;
+
 use entity::chat::{Model as Chat, OnBusy, Status};
 use entity::llm_request::CacheUse;
 use entity::{ChatId, OwnerId, Parameters};
@@ -12,6 +14,7 @@ use super::standing::Standing;
 use super::{AgentError, AllowanceError, Chats, Member, ModelError, Once, OnceError, Otherwise};
 use crate::fault;
 use crate::model::command::{self, Parsed};
+use crate::model::metadata::{self, MetadataError};
 use crate::model::parameters::check_storable;
 use crate::model::text::{MessageText, ModelName, TextError, Title};
 use crate::store::{StoreError, Tx};
@@ -26,6 +29,8 @@ pub struct NewChat {
     /// What happens to messages that are sent while an answer is under way; none: as configured.
     pub on_busy: Option<OnBusy>,
     pub parameters: Option<Parameters>,
+    /// What the client keeps with it for itself.
+    pub metadata: BTreeMap<String, String>,
     /// A first message, to be answered.
     pub message: Option<String>,
     pub cache_use: CacheUse,
@@ -42,6 +47,8 @@ pub struct Created {
 pub enum CreateError {
     #[error(transparent)]
     Text(#[from] TextError),
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]
@@ -93,6 +100,7 @@ impl Chats {
         let parameters = new.parameters.filter(|some| *some != Parameters::default());
         // Whether their model takes them is seen when it is known.
         parameters.as_ref().map(check_storable).transpose()?;
+        let metadata = metadata::parse(new.metadata)?;
         let (now, is_chosen) = (self.clock.now(), new.id.is_some());
         let chat = &Chat {
             id: new.id.unwrap_or_else(ChatId::generate),
@@ -103,6 +111,7 @@ impl Chats {
             status: Status::WaitingForUser,
             on_busy: new.on_busy,
             parameters,
+            metadata,
             summary: None,
             summary_through: None,
             next_sequence: 1,

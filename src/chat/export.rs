@@ -1,12 +1,11 @@
 //! A chat as a file: what was said, in order, by whom.
 
-use std::fmt::Write as _;
-
 use entity::chat::Model as Chat;
-use entity::chat_message::{Model as Message, Role};
-use serde_json::json;
+use entity::chat_message::{Model as Message, Status};
+use entity::message_version::Model as Version;
 
 use super::{Chats, ReadableChat};
+use crate::model::exchange::{self, ChatDocument};
 use crate::store::StoreError;
 
 /// What the file is to be.
@@ -15,9 +14,20 @@ pub enum ExportFormat {
     Markdown,
     Json,
     Text,
+    Html,
+    Pdf,
 }
 
 impl ExportFormat {
+    /// As they are listed.
+    pub const ALL: [Self; 5] = [
+        Self::Markdown,
+        Self::Json,
+        Self::Text,
+        Self::Html,
+        Self::Pdf,
+    ];
+
     /// The format of this name, if there is one.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
@@ -25,6 +35,8 @@ impl ExportFormat {
             "markdown" | "md" => Some(Self::Markdown),
             "json" => Some(Self::Json),
             "text" | "txt" => Some(Self::Text),
+            "html" => Some(Self::Html),
+            "pdf" => Some(Self::Pdf),
             _ => None,
         }
     }
@@ -35,6 +47,8 @@ impl ExportFormat {
             Self::Markdown => "markdown",
             Self::Json => "json",
             Self::Text => "text",
+            Self::Html => "html",
+            Self::Pdf => "pdf",
         }
     }
 
@@ -44,6 +58,8 @@ impl ExportFormat {
             Self::Markdown => "text/markdown; charset=utf-8",
             Self::Json => "application/json",
             Self::Text => "text/plain; charset=utf-8",
+            Self::Html => "text/html; charset=utf-8",
+            Self::Pdf => "application/pdf",
         }
     }
 
@@ -54,15 +70,10 @@ impl ExportFormat {
             Self::Markdown => "md",
             Self::Json => "json",
             Self::Text => "txt",
+            Self::Html => "html",
+            Self::Pdf => "pdf",
         }
     }
-}
-
-/// The file.
-#[derive(Clone, Debug)]
-pub struct Export {
-    pub format: ExportFormat,
-    pub body: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -71,87 +82,51 @@ pub enum ExportError {
     Store(#[from] StoreError),
 }
 
+/// A chat with all that is in it.
+pub(super) struct Whole {
+    pub row: Chat,
+    pub messages: Vec<Message>,
+    pub versions: Vec<Version>,
+}
+
+impl Whole {
+    pub fn document(&self) -> ChatDocument {
+        exchange::document(&self.row, &self.messages, &self.versions)
+    }
+}
+
 impl Chats {
-    /// What was said in a chat: questions and answers, without commands, and without what is hidden.
+    /// What was said in a chat: questions and answers, without commands, and without what is hidden. What is being written
+    /// is in it as far as it is.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn export(
         &self,
         chat: &(impl ReadableChat + Sync),
-        format: ExportFormat,
-    ) -> Result<Export, ExportError> {
-        let messages = self.store.all_messages(chat.row().id).await?;
-        let body = talk(chat.row(), &messages, format);
-        Ok(Export { format, body })
+    ) -> Result<ChatDocument, ExportError> {
+        let whole = self.whole(chat.row().clone()).await?;
+        Ok(whole.document())
     }
-}
 
-/// What was said, of all that is stored of a chat.
-pub(super) fn talk(row: &Chat, messages: &[Message], format: ExportFormat) -> String {
-    let messages = messages.iter().filter(|message| is_talk(message));
-    match format {
-        ExportFormat::Markdown => {
-            let head = format!("# {}\n", row.title);
-            messages.fold(head, |mut out, message| {
-                let content = message.content.trim_end();
-                // Writing to a String cannot fail.
-                let _ = write!(out, "\n## {}\n\n{content}\n", speaker(message));
-                out
-            })
+    /// The chat with its messages, hidden ones too.
+    pub(super) async fn whole(&self, row: Chat) -> Result<Whole, StoreError> {
+        let mut messages = self.store.all_messages(row.id).await?;
+        for message in &mut messages {
+            // What is being written has no text of its own yet.
+            if let (Status::Pending, Some(request)) = (message.status, message.request_id)
+                && message.reply_to.is_some()
+                && let Some((_, texts)) = self.store.last_ledger_text(request).await?
+            {
+                message.content = texts.text;
+                message.reasoning = texts.reasoning;
+            }
         }
-        ExportFormat::Text => {
-            let head = format!("{}\n", row.title);
-            messages.fold(head, |mut out, message| {
-                let content = message.content.trim_end();
-                let _ = write!(out, "\n{}:\n{content}\n", speaker(message));
-                out
-            })
-        }
-        ExportFormat::Json => {
-            let messages: Vec<_> = messages.map(as_json).collect();
-            json!({
-                "uuid": row.id,
-                "title": row.title,
-                "agent": row.agent,
-                "model": row.model,
-                "created_at": row.created_at,
-                "updated_at": row.updated_at,
-                "messages": messages,
-            })
-            .to_string()
-        }
+        let versions = self.store.versions_in(row.id).await?;
+        Ok(Whole {
+            row,
+            messages,
+            versions,
+        })
     }
-}
-
-fn is_talk(message: &Message) -> bool {
-    let is_said = match message.role {
-        Role::User => message.request_id.is_some(),
-        Role::Assistant => true,
-        Role::System | Role::Agent => false,
-    };
-    is_said && message.deleted_at.is_none() && message.superseded_at.is_none()
-}
-
-fn speaker(message: &Message) -> &'static str {
-    if message.role == Role::User {
-        "You"
-    } else {
-        "Assistant"
-    }
-}
-
-fn as_json(message: &Message) -> serde_json::Value {
-    let origin = message.origin.as_ref();
-    json!({
-        "uuid": message.id,
-        "role": message.role,
-        "status": message.status,
-        "reply_to": message.reply_to,
-        "content": message.content,
-        "reasoning": message.reasoning,
-        "model": origin.and_then(|origin| origin.model.clone()),
-        "created_at": message.created_at,
-        "completed_at": message.completed_at,
-    })
 }

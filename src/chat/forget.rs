@@ -71,6 +71,7 @@ impl Chats {
                 break;
             }
         }
+        self.clear_archives(now).await?;
         let is_gone: bool = self
             .store
             .tx(|tx| async move { tx.erase_user(owner).await })

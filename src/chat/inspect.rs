@@ -76,7 +76,7 @@ impl Chats {
             .tx(|tx| async move { tx.audit(actor, "chats.inspect", owner, now).await })
             .await;
         noted?;
-        Ok(self.list(owner, after, limit).await?)
+        Ok(self.list(owner, None, after, limit).await?)
     }
 
     fn let_inspect(&self) -> Result<(), InspectError> {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use entity::chat::Model as Chat;
 use entity::chat_message::Status;
-use entity::{ChatId, OwnerId, Timestamp};
+use entity::{ChatId, Metadata, OwnerId, Timestamp};
 
 use super::Chats;
 use crate::model::text::{head, plain_words};
@@ -67,18 +67,19 @@ pub enum ListError {
 }
 
 impl Chats {
-    /// A page of the owner's chats. `limit` is held between 1 and 100.
+    /// A page of the owner's chats that have all of these pairs of metadata. `limit` is held between 1 and 100.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn list(
         &self,
         owner: OwnerId,
+        having: Option<&Metadata>,
         after: Option<PageCursor>,
         limit: Option<u64>,
     ) -> Result<ChatList, ListError> {
         let limit = limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE);
-        self.page(owner, after, limit).await
+        self.page(owner, having, after, limit).await
     }
 
     /// The first `limit` of the owner's chats, for a list that is shown as a whole.
@@ -86,17 +87,21 @@ impl Chats {
     /// # Errors
     /// If the database fails.
     pub async fn long_list(&self, owner: OwnerId, limit: u64) -> Result<ChatList, ListError> {
-        self.page(owner, None, limit).await
+        self.page(owner, None, None, limit).await
     }
 
     async fn page(
         &self,
         owner: OwnerId,
+        having: Option<&Metadata>,
         after: Option<PageCursor>,
         limit: u64,
     ) -> Result<ChatList, ListError> {
         let after = after.map(|cursor| (cursor.changed, cursor.chat));
-        let mut chats = self.store.chat_page(owner, after, limit + 1).await?;
+        let mut chats = self
+            .store
+            .chat_page(owner, having, after, limit + 1)
+            .await?;
         let has_more = chats.len() as u64 > limit;
         chats.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         let ids: Vec<ChatId> = chats.iter().map(|chat| chat.id).collect();

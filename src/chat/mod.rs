@@ -9,6 +9,7 @@ mod again;
 mod agents;
 mod allowance;
 mod answer;
+mod archive;
 mod aside;
 mod cancel;
 mod claim;
@@ -21,6 +22,8 @@ mod end;
 mod export;
 mod finish;
 mod forget;
+mod history;
+mod import;
 mod inspect;
 mod list;
 mod maintain;
@@ -75,13 +78,16 @@ pub use access::{AccessError, OwnedChat, PolledChat, ReadableChat, Reader, Watch
 pub use again::{Again, AgainError, Otherwise};
 pub use agents::AgentError;
 pub use allowance::{AllowanceError, Limits};
+pub use archive::{ArchiveError, ArchiveRun, ArchiveSettings};
 pub use cancel::{CancelError, Cancelled};
 pub use claim::Claimed;
 pub use create::{CreateError, Created, NewChat};
 pub use delete::{DeleteChatError, DeleteMessageError};
 pub use edit::EditError;
-pub use export::{Export, ExportError, ExportFormat};
+pub use export::{ExportError, ExportFormat};
 pub use forget::{ForgetError, Forgotten};
+pub use history::{HISTORY_PAGE, History, MAX_HISTORY_PAGE};
+pub use import::{Import, ImportError, Imported, MAX_DOCUMENTS};
 pub use inspect::{InspectError, InspectedChat};
 pub use list::{ChatList, ListError, ListedChat, PageCursor};
 pub use models::{ModelError, ModelOffer};
@@ -169,6 +175,7 @@ pub struct ChatSettings {
     /// How long after its beginning a browser's session ends, and with it a user who is nothing else.
     pub session_absolute: Duration,
     pub attempts: AttemptSettings,
+    pub archives: ArchiveSettings,
     /// Personas, in the order in which they are shown.
     pub agents: Arc<[Agent]>,
     /// The lowest first.

@@ -252,6 +252,7 @@ mod tests {
             status: ChatStatus::WaitingForUser,
             on_busy: None,
             parameters: None,
+            metadata: None,
             summary: None,
             summary_through: None,
             next_sequence: 2,

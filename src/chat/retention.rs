@@ -28,6 +28,7 @@ impl Chats {
     /// # Errors
     /// If the database fails.
     pub(super) async fn clear_away(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.clear_archives(now).await?;
         self.expire_chats(now).await?;
         for tier in self.tiers_that_end(now) {
             self.expire_unchanged(&tier).await?;

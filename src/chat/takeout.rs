@@ -11,7 +11,7 @@ use std::io::{self, BufWriter, Seek as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 
 use entity::chat::Model as Chat;
-use entity::chat_message::{Model as Message, Status};
+use entity::chat_message::Model as Message;
 use entity::llm_attempt::Model as Attempt;
 use entity::message_version::Model as Version;
 use entity::{ChatId, MessageId, Origin, OwnerId, Timestamp};
@@ -22,7 +22,8 @@ use zip::result::ZipError;
 use zip::write::SimpleFileOptions;
 
 use super::Chats;
-use super::export::{ExportFormat, talk};
+use super::export::Whole;
+use crate::model::exchange::as_markdown;
 use crate::store::{Account, Actor, StoreError, UsageSum};
 
 /// Rows of the usage ledger that are read at once.
@@ -115,7 +116,7 @@ impl Chats {
         noted?;
         let usage = self.store.usage_total(owner, Timestamp(0), now).await?;
         let mut archive = aside(move || {
-            let mut archive = Archive::new()?;
+            let mut archive = Zip::new()?;
             archive.add_json("user.json", &user(&account, &usage, now))?;
             Ok(archive)
         })
@@ -135,11 +136,7 @@ impl Chats {
         aside(move || archive.finish()).await
     }
 
-    async fn add_usage(
-        &self,
-        owner: OwnerId,
-        mut archive: Archive,
-    ) -> Result<Archive, TakeoutError> {
+    async fn add_usage(&self, owner: OwnerId, mut archive: Zip) -> Result<Zip, TakeoutError> {
         archive = aside(move || {
             archive.begin("usage.jsonl")?;
             Ok(archive)
@@ -164,47 +161,28 @@ impl Chats {
     }
 
     async fn whole_chat(&self, owner: OwnerId, id: ChatId) -> Result<Option<Whole>, StoreError> {
-        let Some(row) = self.store.chat(owner, id).await? else {
-            return Ok(None);
-        };
-        let mut messages = self.store.all_messages(id).await?;
-        for message in &mut messages {
-            // What is being written has no text of its own yet.
-            if let (Status::Pending, Some(request)) = (message.status, message.request_id)
-                && message.reply_to.is_some()
-                && let Some((_, texts)) = self.store.last_ledger_text(request).await?
-            {
-                message.content = texts.text;
-                message.reasoning = texts.reasoning;
-            }
+        match self.store.chat(owner, id).await? {
+            Some(row) => Ok(Some(self.whole(row).await?)),
+            None => Ok(None),
         }
-        let versions = self.store.versions_in(id).await?;
-        Ok(Some(Whole {
-            row,
-            messages,
-            versions,
-        }))
     }
 }
 
-/// A chat with all that is in it.
-struct Whole {
-    row: Chat,
-    messages: Vec<Message>,
-    versions: Vec<Version>,
-}
-
-/// The archive while it is written.
-struct Archive {
+/// The archive while it is written, to a file without a name.
+pub(super) struct Zip {
     /// In a box: it is large, and is handed from thread to thread.
     zip: Box<ZipWriter<File>>,
+    /// The same file, to look at.
+    written: File,
     folders: HashSet<String>,
 }
 
-impl Archive {
-    fn new() -> Result<Self, TakeoutError> {
+impl Zip {
+    pub fn new() -> Result<Self, TakeoutError> {
+        let file = tempfile::tempfile()?;
         Ok(Self {
-            zip: Box::new(ZipWriter::new(tempfile::tempfile()?)),
+            written: file.try_clone()?,
+            zip: Box::new(ZipWriter::new(file)),
             folders: HashSet::new(),
         })
     }
@@ -217,7 +195,7 @@ impl Archive {
         Ok(self.zip.start_file(name, options)?)
     }
 
-    fn add_json(&mut self, name: &str, value: &Value) -> Result<(), TakeoutError> {
+    pub fn add_json(&mut self, name: &str, value: &impl Serialize) -> Result<(), TakeoutError> {
         self.begin(name)?;
         let mut out = BufWriter::new(&mut *self.zip);
         serde_json::to_writer_pretty(&mut out, value)?;
@@ -236,16 +214,25 @@ impl Archive {
         Ok(out.flush()?)
     }
 
-    fn add_chat(&mut self, whole: &Whole) -> Result<(), TakeoutError> {
-        let folder = self.folder(&whole.row);
-        self.add_json(&format!("chats/{folder}/chat.json"), &chat(whole))?;
-        self.begin(&format!("chats/{folder}/chat.md"))?;
-        let text = talk(&whole.row, &whole.messages, ExportFormat::Markdown);
+    pub fn add_text(&mut self, name: &str, text: &str) -> Result<(), TakeoutError> {
+        self.begin(name)?;
         Ok(self.zip.write_all(text.as_bytes())?)
     }
 
+    fn add_chat(&mut self, whole: &Whole) -> Result<(), TakeoutError> {
+        let folder = self.folder(&whole.row);
+        self.add_json(&format!("chats/{folder}/chat.json"), &chat(whole))?;
+        let text = as_markdown(&whole.document());
+        self.add_text(&format!("chats/{folder}/chat.md"), &text)
+    }
+
+    /// How long the file is so far; what is still to be packed comes to little more.
+    pub fn bytes(&self) -> u64 {
+        self.written.metadata().map_or(0, |file| file.len())
+    }
+
     /// A name that no other chat has.
-    fn folder(&mut self, row: &Chat) -> String {
+    pub fn folder(&mut self, row: &Chat) -> String {
         let uuid = row.id.0.simple().to_string();
         let (date, slug) = (row.created_at.to_datetime().date_naive(), slug(&row.title));
         let digits = &uuid[uuid.len() - UUID_DIGITS..];
@@ -257,7 +244,7 @@ impl Archive {
         }
     }
 
-    fn finish(self) -> Result<Takeout, TakeoutError> {
+    pub fn finish(self) -> Result<Takeout, TakeoutError> {
         let mut file = self.zip.finish()?;
         let bytes = file.metadata()?.len();
         file.rewind()?;
@@ -266,7 +253,7 @@ impl Archive {
 }
 
 /// Does what writes to a file, or takes its time, on a thread of its own.
-async fn aside<T: Send + 'static>(
+pub(super) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, TakeoutError> + Send + 'static,
 ) -> Result<T, TakeoutError> {
     let done = tokio::task::spawn_blocking(work).await;
@@ -398,6 +385,7 @@ fn chat(whole: &Whole) -> Value {
         "model": row.model,
         "parameters": row.parameters,
         "on_busy": row.on_busy,
+        "metadata": row.metadata,
         "summary": row.summary,
         "created_at": row.created_at,
         "updated_at": row.updated_at,

@@ -1,10 +1,13 @@
-//! Changing a chat's title, model, agent or parameters, what a message does that finds it busy, or when
-//! it ends by itself.
+//! Changing a chat's title, model, agent, parameters or metadata, what a message does that finds it busy, or
+//! when it ends by itself.
+
+use std::collections::BTreeMap;
 
 use entity::chat::{Model as Chat, OnBusy};
 use entity::{Parameters, Timestamp};
 
 use super::{AgentError, Chats, ModelError, OwnedChat};
+use crate::model::metadata::{self, MetadataError};
 use crate::model::text::{ModelName, TextError, Title};
 use crate::store::{Advance, ChatChange, StoreError};
 
@@ -17,6 +20,8 @@ pub struct ChatUpdate {
     pub on_busy: Option<OnBusy>,
     /// All of them anew; an empty set takes them away.
     pub parameters: Option<Parameters>,
+    /// All of them anew; an empty set takes them away.
+    pub metadata: Option<BTreeMap<String, String>>,
     /// When the chat is erased; none in it: not by itself.
     pub expires_at: Option<Option<Timestamp>>,
 }
@@ -26,11 +31,13 @@ pub enum UpdateError {
     #[error(transparent)]
     Text(#[from] TextError),
     #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]
     Agent(#[from] AgentError),
     #[error(
-        "name at least one of `title`, `model`, `agent`, `on_busy`, `parameters` and `expires_at`"
+        "name at least one of `title`, `model`, `agent`, `on_busy`, `parameters`, `metadata` and `expires_at`"
     )]
     Nothing,
     #[error("`expires_at` has to be a time that is still to come; DELETE erases a chat at once")]
@@ -63,6 +70,7 @@ impl Chats {
             model: model.map(ModelName::into_string),
             on_busy: update.on_busy,
             parameters: update.parameters,
+            metadata: update.metadata.map(metadata::parse).transpose()?,
             expires_at: update.expires_at,
             ..ChatChange::default()
         };

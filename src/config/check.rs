@@ -226,6 +226,7 @@ fn bounds(config: &Config) -> Vec<(&'static str, u64, u64, u64)> {
     let size = |number: usize| number as u64;
     let (upstream, ledger, worker) = (&config.upstream, &config.ledger, &config.worker);
     let (database, limits) = (&config.database, &config.limits);
+    let export = &config.export;
     vec![
         ("demo.tokens", size(config.demo.tokens), 0, 10_000_000),
         (
@@ -370,6 +371,26 @@ fn bounds(config: &Config) -> Vec<(&'static str, u64, u64, u64)> {
             1 << 24,
         ),
         ("limits.body_bytes", size(limits.body_bytes), 1_024, 1 << 26),
+        ("export.pdf_bytes", size(export.pdf_bytes), 1_024, 1 << 26),
+        ("export.pdfs_at_once", size(export.pdfs_at_once), 1, 1_000),
+        (
+            "export.import_bytes",
+            size(export.import_bytes),
+            1_024,
+            1 << 28,
+        ),
+        (
+            "export.archive_bytes",
+            export.archive_bytes,
+            1 << 16,
+            1 << 34,
+        ),
+        (
+            "export.archive_ttl_ms",
+            export.archive_ttl_ms,
+            60_000,
+            MONTH_MS,
+        ),
         ("limits.connections", size(limits.connections), 1, 1_000_000),
         (
             "limits.connections_per_address",

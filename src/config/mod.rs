@@ -92,6 +92,7 @@ pub struct Config {
     pub upstream: UpstreamConfig,
     pub ledger: LedgerConfig,
     pub worker: WorkerConfig,
+    pub export: ExportConfig,
     pub limits: LimitsConfig,
     pub log: LogConfig,
     pub metrics: MetricsConfig,
@@ -296,6 +297,24 @@ pub struct WorkerConfig {
 pub enum BrokenChoice {
     Fail,
     Replace,
+}
+
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExportConfig {
+    /// A folder with fonts (TrueType, OpenType) for PDFs, which go before those of the machine. Empty: only the machine's, and
+    /// our own, which have Latin, Greek, Cyrillic, Hebrew and Arabic.
+    pub font_dir: String,
+    /// Text of a chat in bytes that a PDF is made of at most.
+    pub pdf_bytes: usize,
+    /// PDFs that are made at once; further ones wait for ten seconds.
+    pub pdfs_at_once: usize,
+    /// Longest body of an import in bytes.
+    pub import_bytes: usize,
+    /// Largest archive of all of somebody's chats in bytes. It is kept in the database.
+    pub archive_bytes: u64,
+    /// How long a finished archive is kept to be fetched.
+    pub archive_ttl_ms: u64,
 }
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -21,10 +21,14 @@ const TAKES_MESSAGES: [(Method, &str); 4] = [
     (Method::POST, "/chat/message/{uuid}/edit"),
     (Method::PUT, "/chat/message/{uuid}"),
 ];
+/// What takes whole chats.
+const TAKES_DOCUMENTS: [(Method, &str); 1] = [(Method::POST, "/chats/import")];
 /// Reads that are as much work as a change.
-const DEAR_READS: [&str; 5] = [
+const DEAR_READS: [&str; 7] = [
     "/chat/search",
     "/chat/{uuid}/export",
+    "/chats/export",
+    "/chats/export/{uuid}/file",
     "/me/export",
     "/admin/chat/{uuid}/export",
     "/admin/user/{uuid}/chats",
@@ -98,9 +102,11 @@ pub fn is_shared(route: &str) -> bool {
     route.starts_with(SHARED)
 }
 
-/// The longest body in bytes, where messages may be this long.
-pub fn body_bytes(method: &Method, route: &str, most: usize) -> usize {
-    if names(&TAKES_MESSAGES, method, route) {
+/// The longest body in bytes, where messages, and what is imported, may be this long.
+pub fn body_bytes(method: &Method, route: &str, (most, imported): (usize, usize)) -> usize {
+    if names(&TAKES_DOCUMENTS, method, route) {
+        imported
+    } else if names(&TAKES_MESSAGES, method, route) {
         most
     } else {
         most.min(FEW_FIELDS_BYTES)
@@ -153,7 +159,11 @@ mod tests {
         let files = std::fs::read_dir("src/http/routes").unwrap();
         let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
         let routes: String = texts.collect();
-        let named = SENDS.iter().chain(&TAKES_MESSAGES).map(|(_, route)| *route);
+        let named = SENDS
+            .iter()
+            .chain(&TAKES_MESSAGES)
+            .chain(&TAKES_DOCUMENTS)
+            .map(|(_, route)| *route);
         // The export of all that is a user's is checked where it is.
         let reads = DEAR_READS
             .into_iter()
@@ -165,9 +175,14 @@ mod tests {
 
     #[test]
     fn only_messages_may_be_long() {
-        let most = 1 << 20;
-        assert_eq!(body_bytes(&Method::POST, "/chat/create", most), most);
-        assert_eq!(body_bytes(&Method::PUT, "/chat/message/{uuid}", most), most);
+        let (most, imported) = (1 << 20, 1 << 24);
+        let most = (most, imported);
+        assert_eq!(body_bytes(&Method::POST, "/chat/create", most), most.0);
+        assert_eq!(
+            body_bytes(&Method::PUT, "/chat/message/{uuid}", most),
+            most.0
+        );
+        assert_eq!(body_bytes(&Method::POST, "/chats/import", most), imported);
         for (method, route) in [
             (Method::PATCH, "/chat/{uuid}"),
             (Method::POST, "/theme"),
@@ -175,6 +190,7 @@ mod tests {
         ] {
             assert_eq!(body_bytes(&method, route, most), FEW_FIELDS_BYTES);
         }
-        assert_eq!(body_bytes(&Method::POST, "/theme", 1_024), 1_024);
+        let few = (1_024, imported);
+        assert_eq!(body_bytes(&Method::POST, "/theme", few), 1_024);
     }
 }

@@ -2,17 +2,22 @@
 //! until somebody has decided what a client is told.
 
 use super::problem::{Kind, Problem};
+use super::view::pdf::PrintError;
 use crate::chat::{
-    AboutError, AccessError, AgainError, AgentError, AllowanceError, CancelError, ChatPollError,
-    CreateError, DeleteChatError, DeleteMessageError, EditError, ExportError, ForgetError,
-    InspectError, ListError, MessageError, MessagesError, ModelError, OnceError, ReactError,
-    RestoreError, RevokeShareError, SearchError, SelectError, SendError, ShareError, SharesError,
-    TakeoutError, TokensError, UpdateError, UsageError,
+    AboutError, AccessError, AgainError, AgentError, AllowanceError, ArchiveError, CancelError,
+    ChatPollError, CreateError, DeleteChatError, DeleteMessageError, EditError, ExportError,
+    ForgetError, ImportError, InspectError, ListError, MessageError, MessagesError, ModelError,
+    OnceError, ReactError, RestoreError, RevokeShareError, SearchError, SelectError, SendError,
+    ShareError, SharesError, TakeoutError, TokensError, UpdateError, UsageError,
 };
 use crate::identity::{IdentityError, TokenError, UserError};
 use crate::model::allowance::Measure;
+use crate::model::metadata::MetadataError;
 use crate::model::text::TextError;
 use crate::store::StoreError;
+
+/// After how many seconds a printer that was busy may have done.
+const PRINTER_BUSY_S: u64 = 5;
 
 impl From<ChatPollError> for Problem {
     fn from(error: ChatPollError) -> Self {
@@ -83,6 +88,12 @@ impl From<TextError> for Problem {
     }
 }
 
+impl From<MetadataError> for Problem {
+    fn from(error: MetadataError) -> Self {
+        Self::new(Kind::InvalidField, error.to_string())
+    }
+}
+
 impl From<ModelError> for Problem {
     fn from(error: ModelError) -> Self {
         match error {
@@ -133,6 +144,47 @@ impl From<ExportError> for Problem {
     }
 }
 
+impl From<PrintError> for Problem {
+    fn from(error: PrintError) -> Self {
+        match error {
+            error @ (PrintError::TooLong { .. } | PrintError::TooManyPages) => {
+                Self::new(Kind::ChatTooLong, error.to_string())
+            }
+            PrintError::Busy => Self {
+                retry_after_s: Some(PRINTER_BUSY_S),
+                ..Self::bare(Kind::Overloaded)
+            },
+            error @ PrintError::Failed(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        match error {
+            error @ (ImportError::Mistake(_) | ImportError::TooMany | ImportError::Nothing) => {
+                Self::new(Kind::InvalidField, error.to_string())
+            }
+            error @ ImportError::UuidTaken => Self::new(Kind::UuidTaken, error.to_string()),
+            ImportError::UserGone => Self::bare(Kind::UserGone),
+            ImportError::Once(error) => error.into(),
+            ImportError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ArchiveError> for Problem {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::NotFound => Self::bare(Kind::ArchiveNotFound),
+            ArchiveError::NotReady => Self::bare(Kind::ArchiveNotReady),
+            error @ ArchiveError::Failed => Self::new(Kind::WrongState, error.to_string()),
+            ArchiveError::UserGone => Self::bare(Kind::UserGone),
+            ArchiveError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<TakeoutError> for Problem {
     fn from(error: TakeoutError) -> Self {
         match error {
@@ -168,6 +220,7 @@ impl From<CreateError> for Problem {
     fn from(error: CreateError) -> Self {
         match error {
             CreateError::Text(error) => error.into(),
+            CreateError::Metadata(error) => error.into(),
             CreateError::Model(error) => error.into(),
             // A field of the body, not an address.
             CreateError::Agent(error @ AgentError::Unknown { .. }) => {
@@ -291,6 +344,7 @@ impl From<UpdateError> for Problem {
     fn from(error: UpdateError) -> Self {
         match error {
             UpdateError::Text(error) => error.into(),
+            UpdateError::Metadata(error) => error.into(),
             UpdateError::Model(error) => error.into(),
             UpdateError::Agent(error @ AgentError::Unknown { .. }) => {
                 Self::new(Kind::InvalidField, error.to_string())

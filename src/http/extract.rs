@@ -1,6 +1,7 @@
 //! Extractors: what a request says, as values that are already right. A handler that takes an
 //! [`OwnedChat`] cannot forget the permission check, because without it there is no value.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -12,11 +13,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 use axum_extra::extract::CookieJar;
 use entity::llm_request::CacheUse;
-use entity::{ChatId, MessageId, OwnerId, ShareId};
+use entity::{ChatId, MessageId, Metadata, OwnerId, ShareId};
 use percent_encoding::percent_decode;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use url::Url;
+use url::{Url, form_urlencoded};
 use uuid::Uuid;
 
 use super::AppState;
@@ -28,6 +29,7 @@ use super::view::frame::{Frame, HOST_PREFIX, OFFSET_COOKIE, THEME_COOKIE};
 use super::visitor::Visitor;
 use crate::chat::{Chats, InspectedChat, Once, OwnedChat, WatchedChat};
 use crate::identity;
+use crate::model::metadata;
 use crate::model::position::{InvalidPosition, Position};
 use crate::store::{Actor, KeyScope};
 
@@ -424,6 +426,51 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     }
 }
 
+/// The query string of a list that is searched by metadata: `metadata.KEY=VALUE` for each pair that a chat has to have, and
+/// the list's own parameters.
+#[derive(Clone, Debug)]
+pub struct Having<T> {
+    /// None: there is no such pair.
+    pub pairs: Option<Metadata>,
+    pub params: T,
+}
+
+/// What the names of such parameters begin with.
+pub(super) const METADATA: &str = "metadata.";
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Having<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        let (mut own, mut pairs) = (Vec::new(), BTreeMap::new());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match name.strip_prefix(METADATA) {
+                None => own.push((name, value)),
+                Some(key) => {
+                    let (key, value) = (key.to_owned(), value.into_owned());
+                    if pairs.get(&key).is_some_and(|other| *other != value) {
+                        let detail =
+                            format!("`{name}` is there twice; a chat has one value at each key");
+                        return Err(Problem::new(Kind::MalformedRequest, detail));
+                    }
+                    pairs.insert(key, value);
+                }
+            }
+        }
+        let pairs = metadata::parse(pairs);
+        let pairs =
+            pairs.map_err(|error| Problem::new(Kind::MalformedRequest, error.to_string()))?;
+        let own = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(own)
+            .finish();
+        let params = serde_urlencoded::from_str(&own);
+        let params =
+            params.map_err(|error| Problem::new(Kind::MalformedRequest, error.to_string()))?;
+        Ok(Self { pairs, params })
+    }
+}
+
 pub(super) fn params_of<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
     match Query::try_from_uri(uri) {
         Ok(Query(params)) => Ok(params),
@@ -456,6 +503,25 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Posted<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
+        let uploaded = Uploaded::from_request(request, state).await?;
+        let body = decode(uploaded.content_type.as_deref(), &uploaded.body)?;
+        let once = uploaded.once;
+        Ok(Self { body, once })
+    }
+}
+
+/// The same, as it came.
+#[derive(Clone, Debug)]
+pub struct Uploaded {
+    pub content_type: Option<String>,
+    pub body: Bytes,
+    pub once: Option<Once>,
+}
+
+impl FromRequest<AppState> for Uploaded {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let Caller(owner) = Caller::from_request_parts(&mut parts, state).await?;
         let key = idempotency_key(&parts.headers)?;
@@ -466,9 +532,33 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Posted<T> {
             scope: KeyScope { owner, route, key },
             body_hash: format!("{:x}", HexDigest(&Sha256::digest(&body))),
         });
-        let body = decode(content_type.as_deref(), &body)?;
-        Ok(Self { body, once })
+        Ok(Self {
+            content_type,
+            body,
+            once,
+        })
     }
+}
+
+/// JSON whose mistakes are named by their paths. `name`: what the whole is called.
+pub(super) fn at_path<T: DeserializeOwned>(name: &str, body: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { String::new() } else { path };
+        let error = error.into_inner();
+        if !error.is_data() {
+            return Problem::new(Kind::MalformedRequest, error.to_string());
+        }
+        let path = match (name, path.as_str()) {
+            ("", "") => return Problem::new(Kind::InvalidField, error.to_string()),
+            (name, path) => format!("{name}{path}"),
+        };
+        Problem::new(Kind::InvalidField, format!("`{path}`: {error}"))
+    })?;
+    json.end()
+        .map_err(|error| Problem::new(Kind::MalformedRequest, error.to_string()))?;
+    Ok(read)
 }
 
 /// The bytes of a digest, to be written as hexadecimal.
@@ -503,7 +593,11 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<String> {
 async fn read_body(mut request: Request, state: &AppState) -> Result<Bytes, Problem> {
     let limits = state.controls.limits();
     let route = cost::route_of(request.extensions());
-    let most = cost::body_bytes(request.method(), route, limits.body_bytes);
+    let most = cost::body_bytes(
+        request.method(),
+        route,
+        (limits.body_bytes, limits.import_bytes),
+    );
     DefaultBodyLimit::max(most).apply(&mut request);
     let identified = Visitor::identified(request.extensions()).cloned();
     let (headers, uri) = (request.headers().clone(), request.uri().clone());

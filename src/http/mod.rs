@@ -51,6 +51,7 @@ pub use identify::{Gate, Gateway};
 pub use openapi::{UNDOCUMENTED, surface};
 pub use peer::Front;
 pub use serve::{ServeSettings, serve};
+pub use view::pdf::{PrintSettings, Printer};
 
 use counts::Counts;
 use hold::Holds;
@@ -71,6 +72,7 @@ struct Rooms {
     controls: Arc<Controls>,
     metrics: PrometheusHandle,
     gate: Arc<Gate>,
+    printer: Printer,
     /// The server's own address, where it is known.
     public_url: Option<Arc<str>>,
 }
@@ -78,8 +80,10 @@ struct Rooms {
 /// What a request may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpLimits {
-    /// Longest body in bytes.
+    /// Longest body in bytes where messages are taken.
     pub body_bytes: usize,
+    /// Longest body of an import.
+    pub import_bytes: usize,
     /// Time for a body to arrive.
     pub body_timeout: Duration,
     /// Time for the answer, from when all layers have let the request in.
@@ -143,7 +147,7 @@ pub fn site(
     observers: Observers,
     (changes, closing): (TaskTracker, CancellationToken),
     front: &Front,
-    gate: Gate,
+    (gate, printer): (Gate, Printer),
 ) -> Sites {
     let Observers { metrics, tracer } = observers;
     let (load, gate) = (controls.load(), Arc::new(gate));
@@ -156,6 +160,7 @@ pub fn site(
         controls: Arc::clone(&controls),
         metrics,
         gate: Arc::clone(&gate),
+        printer,
         public_url: front.public_url.as_deref().map(Arc::from),
     }));
     let quick = Arc::new(Quick {

@@ -53,6 +53,9 @@ pub enum Kind {
     Overloaded,
     UserGone,
     ExportRunning,
+    ChatTooLong,
+    ArchiveNotFound,
+    ArchiveNotReady,
     ShareNotFound,
     TooManyShares,
     Unavailable,
@@ -60,7 +63,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 46] = [
         Self::SignInNeeded,
         Self::UserDisabled,
         Self::ScopeNeeded,
@@ -100,6 +103,9 @@ impl Kind {
         Self::Overloaded,
         Self::UserGone,
         Self::ExportRunning,
+        Self::ChatTooLong,
+        Self::ArchiveNotFound,
+        Self::ArchiveNotReady,
         Self::ShareNotFound,
         Self::TooManyShares,
         Self::Unavailable,
@@ -361,6 +367,24 @@ impl Kind {
                 StatusCode::CONFLICT,
                 "Ask again when you have it: there is one at a time.",
             ),
+            Self::ChatTooLong => (
+                "chat-too-long",
+                "The chat is too long for this format",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Export it as html, markdown or json, which have no such limit.",
+            ),
+            Self::ArchiveNotFound => (
+                "archive-not-found",
+                "There is no such archive",
+                StatusCode::NOT_FOUND,
+                "It was fetched too late, or another one has taken its place: POST /chats/export begins one.",
+            ),
+            Self::ArchiveNotReady => (
+                "archive-not-ready",
+                "The archive is still being made",
+                StatusCode::CONFLICT,
+                "Ask GET /chats/export/{uuid} how far it is, at the pace that it names, until its status is completed.",
+            ),
             Self::ShareNotFound => (
                 "share-not-found",
                 "There is no such link",
@@ -490,6 +514,7 @@ impl IntoResponse for Problem {
             Kind::RequestRunning,
             Kind::RunningLimit,
             Kind::ExportRunning,
+            Kind::ArchiveNotReady,
         ];
         let usual = passes.contains(&self.kind).then_some(RETRY_AFTER_S);
         if self.kind == Kind::SignInNeeded {

@@ -1,9 +1,11 @@
 //! Answers: complete, never stored by a cache, as JSON or as HTML.
 
 use askama::Template;
-use axum::body::Body;
+use axum::BoxError;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures::Stream;
 use serde::Serialize;
 use tokio_util::io::ReaderStream;
 
@@ -19,6 +21,8 @@ pub const HX_RESWAP: HeaderName = HeaderName::from_static("hx-reswap");
 pub const HX_TRIGGER: HeaderName = HeaderName::from_static("hx-trigger");
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// <https://json-schema.org/draft/2020-12/json-schema-core#section-14>
+const SCHEMA: HeaderValue = HeaderValue::from_static("application/schema+json");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// <https://prometheus.io/docs/instrumenting/exposition_formats/>
 const PROMETHEUS: HeaderValue =
@@ -52,6 +56,12 @@ pub fn not_modified(hint: Option<u64>) -> Response {
     response
 }
 
+/// A JSON schema.
+pub fn schema(value: &serde_json::Value) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(value).map_err(|error| Problem::internal(&error))?;
+    Ok(whole(StatusCode::OK, SCHEMA, body))
+}
+
 /// An answer that is all there, with room for the headers that every answer has.
 fn whole(status: StatusCode, media_type: HeaderValue, body: impl Into<Body>) -> Response {
     let mut headers = HeaderMap::with_capacity(HEADERS);
@@ -76,10 +86,18 @@ pub async fn html_of(
     status: StatusCode,
     render: impl FnOnce() -> Result<String, askama::Error> + Send + 'static,
 ) -> Result<Response, Problem> {
-    let rendered = tokio::task::spawn_blocking(render)
+    let body = rendered(render).await?;
+    Ok(whole(status, HTML, body))
+}
+
+/// The text itself of what takes some work to make.
+pub async fn rendered(
+    render: impl FnOnce() -> Result<String, askama::Error> + Send + 'static,
+) -> Result<String, Problem> {
+    tokio::task::spawn_blocking(render)
         .await
-        .map_err(|error| Problem::internal(&error))?;
-    html_text(status, rendered)
+        .map_err(|error| Problem::internal(&error))?
+        .map_err(|error| Problem::internal(&error))
 }
 
 /// A small template as HTML, rendered right here.
@@ -96,7 +114,7 @@ fn html_text(
 }
 
 /// A file to be kept.
-pub fn file(name: &str, media_type: &'static str, body: String) -> Result<Response, Problem> {
+pub fn file(name: &str, media_type: &'static str, body: Vec<u8>) -> Result<Response, Problem> {
     let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""))
         .map_err(|error| Problem::internal(&error))?;
     Ok((
@@ -118,6 +136,20 @@ pub fn big_file(
     bytes: u64,
 ) -> Result<Response, Problem> {
     let pieces = ReaderStream::new(tokio::fs::File::from_std(file));
+    streamed_file(name, media_type, pieces, bytes)
+}
+
+/// The same, of which the pieces come from elsewhere.
+pub fn streamed_file<P, E>(
+    name: &str,
+    media_type: &'static str,
+    pieces: impl Stream<Item = Result<P, E>> + Send + 'static,
+    bytes: u64,
+) -> Result<Response, Problem>
+where
+    P: Into<Bytes> + Send + 'static,
+    E: Into<BoxError> + 'static,
+{
     let disposition = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""))
         .map_err(|error| Problem::internal(&error))?;
     Ok((

@@ -81,7 +81,7 @@ pub const COMMANDS: [Entry; 10] = [
     Entry {
         name: Name::Export,
         word: "/export",
-        usage: "/export [markdown|json|text]",
+        usage: "/export [markdown|json|text|html|pdf]",
         description: "get this chat as a file",
     },
     Entry {

@@ -6,11 +6,13 @@ pub mod clock;
 pub mod command;
 pub mod context;
 pub mod delta;
+pub mod exchange;
 pub mod failure;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
 pub mod hint;
 pub mod history;
+pub mod metadata;
 pub mod parameters;
 pub mod position;
 pub mod search;

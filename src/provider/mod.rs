@@ -26,9 +26,7 @@ use crate::model::parameters::Parameters;
 use crate::model::usage::Usage;
 
 pub use crate::model::parameters::Capabilities;
-pub use catalogue::{
-    Catalogue, DefaultModel, Entry, Label, Route, UnknownModel, is_same_model,
-};
+pub use catalogue::{Catalogue, DefaultModel, Entry, Label, Route, UnknownModel, is_same_model};
 pub use demo::{DEMO_MODEL, Demo, DemoSettings};
 pub use error::{ProviderError, Verdict};
 pub use wire::{

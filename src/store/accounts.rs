@@ -260,6 +260,7 @@ impl Tx {
     /// If the database fails.
     pub async fn erase_rows_of(&self, owner: OwnerId, now: Timestamp) -> Result<bool, StoreError> {
         let is_used_up = self.erase_usage_of(owner).await?;
+        self.discard_archives_of(owner).await?;
         idempotency_key::Entity::delete_many()
             .filter(idempotency_key::Column::OwnerId.eq(owner))
             .exec(self.connection())

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use entity::chat::{ActiveModel, Column, Entity, Model, OnBusy, Status};
-use entity::{ChatId, MessageId, OwnerId, Parameters, Timestamp, chat_message};
+use entity::{ChatId, MessageId, Metadata, OwnerId, Parameters, Timestamp, chat_message};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
     ColumnTrait, Condition, EntityTrait, ExprTrait, FromQueryResult, IntoActiveModel,
@@ -45,6 +45,8 @@ pub struct ChatChange {
     pub agent: Option<String>,
     pub on_busy: Option<OnBusy>,
     pub parameters: Option<Parameters>,
+    /// None in it: there are none any more.
+    pub metadata: Option<Option<Metadata>>,
     /// What the messages up to a sequence number said; none of both forgets it.
     pub summary: Option<Option<(String, i64)>>,
     /// When the chat ends by itself; none: it does not.
@@ -106,19 +108,23 @@ impl Store {
     }
 
     /// Up to `limit` of the owner's chats, the one last changed first, after the chat that stands
-    /// at `after` (keyset: when it was changed, its id).
+    /// at `after` (keyset: when it was changed, its id); only those that have all of these pairs of metadata.
     ///
     /// # Errors
     /// If the database fails.
     pub async fn chat_page(
         &self,
         owner: OwnerId,
+        having: Option<&Metadata>,
         after: Option<(Timestamp, ChatId)>,
         limit: u64,
     ) -> Result<Vec<Model>, StoreError> {
         let mut query = Entity::find()
             .filter(Column::OwnerId.eq(owner))
             .filter(Column::DeletedAt.is_null());
+        if let Some(having) = having {
+            query = query.filter(self.dialect.has_metadata(having));
+        }
         if let Some((changed, id)) = after {
             query = query.filter(
                 Condition::any()
@@ -311,6 +317,9 @@ impl Tx {
         if let Some(parameters) = change.parameters {
             let is_empty = parameters == Parameters::default();
             row.parameters = sea_orm::Set(Some(parameters).filter(|_| !is_empty));
+        }
+        if let Some(metadata) = change.metadata {
+            row.metadata = sea_orm::Set(metadata);
         }
         if let Some(summary) = change.summary {
             let (text, through) = summary.unzip();

@@ -6,12 +6,15 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use entity::Metadata;
 use percent_encoding::percent_decode_str;
+use sea_orm::sea_query::Expr;
 use sea_orm::sqlx::Connection as _;
 use sea_orm::sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbErr,
-    RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait, sqlx,
+    Condition, ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction,
+    DbErr, RuntimeErr, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    sqlx,
 };
 
 use super::error::StoreError;
@@ -405,6 +408,26 @@ impl Dialect {
                 postgres_words("content"),
                 postgres_words("title")
             ),
+        }
+    }
+
+    /// Whether a chat has all of these pairs among its metadata.
+    pub fn has_metadata(self, pairs: &Metadata) -> Condition {
+        match self {
+            // Not `json_extract`: a key is not a path.
+            Self::Sqlite => {
+                let each = pairs.0.iter().map(|(key, value)| {
+                    Expr::cust_with_values(
+                        "EXISTS (SELECT 1 FROM json_each(chat.metadata) e WHERE e.key = ? AND e.atom = ?)",
+                        [key.as_str(), value.as_str()],
+                    )
+                });
+                each.fold(Condition::all(), Condition::add)
+            }
+            Self::Postgres => {
+                let contains = Expr::cust_with_values("chat.metadata @> $1", [pairs.clone()]);
+                Condition::all().add(contains)
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 //! and SQLite prepares a statement anew at each run if its plan may depend on one.
 
 mod accounts;
+mod archives;
 mod attempts;
 mod audit;
 mod batches;
@@ -46,6 +47,7 @@ use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
 pub use accounts::Account;
+pub use archives::{ArchiveEnd, ArchiveProgress};
 pub use attempts::{UsageGroup, UsageSum};
 pub use audit::Actor;
 pub use chats::{Advance, ChatChange, Head, Preview};

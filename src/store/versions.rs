@@ -6,6 +6,7 @@ use sea_orm::{
     ColumnTrait, EntityTrait, IntoActiveModel, QueryFilter, QueryOrder, sea_query::OnConflict,
 };
 
+use super::batches::batches;
 use super::{Store, StoreError, Tx};
 
 impl Store {
@@ -51,6 +52,21 @@ impl Tx {
             .on_conflict(is_there)
             .exec_without_returning(self.connection())
             .await?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// If the database fails.
+    pub async fn insert_versions(&self, versions: &[Model]) -> Result<(), StoreError> {
+        for batch in batches(versions) {
+            let rows = batch
+                .iter()
+                .cloned()
+                .map(IntoActiveModel::into_active_model);
+            Entity::insert_many(rows)
+                .exec_without_returning(self.connection())
+                .await?;
+        }
         Ok(())
     }
 

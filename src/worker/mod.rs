@@ -20,6 +20,9 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Requests that are claimed at once, at most.
 const MAX_CLAIMED: usize = 32;
 
+/// Archives that a node makes at once: whoever waits for one does not mind to wait for another.
+const MAX_ARCHIVES: usize = 1;
+
 /// Titles that models are asked for at once: answers go first.
 const MAX_TITLES: usize = 8;
 
@@ -41,6 +44,7 @@ pub struct Worker {
     settings: WorkerSettings,
     slots: Arc<Semaphore>,
     titles: Arc<Semaphore>,
+    archives: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -66,6 +70,7 @@ impl Worker {
             settings,
             slots: Arc::new(Semaphore::new(settings.max_running)),
             titles: Arc::new(Semaphore::new(MAX_TITLES)),
+            archives: Arc::new(Semaphore::new(MAX_ARCHIVES)),
             tasks: TaskTracker::new(),
         }
     }
@@ -113,6 +118,9 @@ impl Worker {
                 // get the time of one to renew them, with all the text that they have in memory.
                 agenda.scan = Instant::now() + self.settings.lease;
             }
+            if let Err(error) = self.archive(stop).await {
+                tracing::error!(%error, "no archive could be looked for");
+            }
         }
         if agenda.repair <= Instant::now() {
             agenda.repair = Instant::now() + self.settings.repair_interval;
@@ -139,6 +147,25 @@ impl Worker {
             }
         }
         Ok(Pass::Idle)
+    }
+
+    /// Makes an archive that is wanted, if there is room for it.
+    async fn archive(&self, stop: &CancellationToken) -> Result<(), crate::store::StoreError> {
+        let Ok(place) = Arc::clone(&self.archives).try_acquire_owned() else {
+            return Ok(());
+        };
+        let Some(run) = self.chats.claim_archive().await? else {
+            return Ok(());
+        };
+        let (chats, stop) = (Arc::clone(&self.chats), stop.clone());
+        self.tasks.spawn(async move {
+            let _place = place;
+            let made = stop.run_until_cancelled(chats.make_archive(&run));
+            if made.await.is_none() {
+                chats.release_archive(&run).await;
+            }
+        });
+        Ok(())
     }
 
     /// Gives a claimed request its task.

@@ -12,7 +12,7 @@ on_both_databases! {
     async fn a_chat_can_be_created_without_a_word(kind: Kind) {
         let app = TestApp::start(kind, Upstream::echo().await).await;
         let answer = app.request(Method::POST, "/chat/create", |r| r).await.expect(201);
-        masked().bind(|| insta::allow_duplicates! { insta::assert_snapshot!(answer.text, @r#"{"uuid":"[uuid]","title":"New chat","agent":null,"model":"scripted-model","status":"waiting_for_user","revision":1,"created_at":"[time]","updated_at":"[time]","on_busy":"enqueue","parameters":{}}"#) });
+        masked().bind(|| insta::allow_duplicates! { insta::assert_snapshot!(answer.text, @r#"{"uuid":"[uuid]","title":"New chat","agent":null,"model":"scripted-model","status":"waiting_for_user","revision":1,"created_at":"[time]","updated_at":"[time]","on_busy":"enqueue","parameters":{},"metadata":{}}"#) });
         app.stop().await;
     }
 

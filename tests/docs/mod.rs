@@ -1,5 +1,5 @@
 //! The sessions that the documents print, run: every `console` block of the README, of
-//! `docs/POLLING.md` and of `docs/OPERATIONS.md`, command by command, against the real binary.
+//! `docs/POLLING.md`, `docs/OPERATIONS.md` and `docs/EXPORT.md`, command by command, against the real binary.
 //!
 //! In what a command is to print, `…` stands for anything, and UUIDs and times for any others.
 //! A line `# …` between commands is a comment.
@@ -176,6 +176,11 @@ async fn the_readmes_session_can_be_repeated() {
 #[tokio::test]
 async fn the_protocols_sessions_can_be_repeated() {
     run_sessions("docs/POLLING.md").await;
+}
+
+#[tokio::test]
+async fn the_sessions_of_export_and_import_can_be_repeated() {
+    run_sessions("docs/EXPORT.md").await;
 }
 
 #[test]

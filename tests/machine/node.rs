@@ -266,6 +266,10 @@ impl Node {
 
 fn settings_of(replaces_broken: bool) -> ChatSettings {
     ChatSettings {
+        archives: pollen::chat::ArchiveSettings {
+            max_bytes: 1 << 20,
+            kept: Duration::from_secs(60),
+        },
         message_bytes: 1_000,
         on_busy: OnBusy::Enqueue,
         idempotency_ttl: PATIENCE,

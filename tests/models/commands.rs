@@ -27,7 +27,7 @@ on_both_databases! {
     async fn commands_do_what_they_say_and_no_model_sees_them(kind: Kind) {
         let app = TestApp::start(kind, Upstream::echo().await).await;
         let chat = app.create_chat().await;
-        assert!(command(&app, &chat, "/help").await.contains("/export [markdown|json|text]"));
+        assert!(command(&app, &chat, "/help").await.contains("/export [markdown|json|text|html|pdf]"));
         let known = app.get("/commands").await.expect(200).json()["commands"].as_array().unwrap().clone();
         assert_eq!(known.len(), 10);
         for unknown in ["/nonsense", "/does-not-exist", "/foo2"] {
@@ -63,7 +63,7 @@ on_both_databases! {
         assert!(link.contains(&format!("/chat/{chat}/export?format=json")), "{link}");
         let export = app.get(&format!("/chat/{chat}/export?format=json")).await.expect(200).json();
         assert_eq!(export["messages"].as_array().unwrap().len(), 2);
-        app.get(&format!("/chat/{chat}/export?format=pdf")).await.expect(400);
+        app.get(&format!("/chat/{chat}/export?format=doc")).await.expect(400);
         assert_eq!(command(&app, &chat, "/retry").await, "Asked again.");
         app.read(&answer).await;
         command(&app, &chat, "/clear").await;

@@ -28,6 +28,7 @@ async fn new_chat(store: &Store) -> ChatId {
         status: chat::Status::WaitingForUser,
         on_busy: None,
         parameters: None,
+        metadata: None,
         summary: None,
         summary_through: None,
         next_sequence: 1,

@@ -193,6 +193,9 @@ async fn plant_chat(
         status: chat::Status::WaitingForUser,
         on_busy: None,
         parameters: None,
+        metadata: Some(entity::Metadata(
+            [("word".to_owned(), word.to_owned())].into(),
+        )),
         summary: Some(format!("summary {word}")),
         summary_through: Some(1),
         next_sequence: 2,

@@ -519,7 +519,12 @@ async fn no_request_makes_up_a_header_of_its_answer() {
     ] {
         let chat = app.post("/chat/create", &json!({"title": title})).await;
         let chat = chat.expect(201).json()["uuid"].as_str().unwrap().to_owned();
-        for (format, ending) in [("markdown", "md"), ("json", "json"), ("text", "txt")] {
+        for (format, ending) in [
+            ("markdown", "md"),
+            ("json", "json"),
+            ("text", "txt"),
+            ("html", "html"),
+        ] {
             let path = format!("/chat/{chat}/export?format={format}");
             let file = app.get(&path).await.expect(200);
             let name = format!("attachment; filename=\"chat-{chat}.{ending}\"");

@@ -22,7 +22,8 @@ use crate::support::{Answer, TestApp, Upstream};
 use Needs::{Admin, Inspect, Nobody, Read, Secret, Write};
 use Outcome::{AdminNeeded, Allowed, Disabled, NotFound, Private, ScopeNeeded, SignInNeeded};
 use Thing::{
-    Chat, DeletedChat, DoomedUser, Link, Message, Myself, None, Session, Share, Token, User,
+    Archive, Chat, DeletedChat, DoomedUser, Link, Message, Myself, None, Session, Share, Token,
+    User,
 };
 
 /// What a route asks of its caller.
@@ -47,6 +48,8 @@ enum Thing {
     /// The caller, who is not the same afterwards.
     Myself,
     Chat,
+    /// An archive of all chats, of which everybody has one at most.
+    Archive,
     /// A chat that is to come back.
     DeletedChat,
     Message,
@@ -61,7 +64,7 @@ enum Thing {
 }
 
 /// All there is.
-const ROWS: [(&str, &str, Needs, Thing); 83] = [
+const ROWS: [(&str, &str, Needs, Thing); 92] = [
     ("GET", "/", Read, None),
     ("GET", "/_components", Nobody, None),
     ("GET", "/account", Read, None),
@@ -110,6 +113,7 @@ const ROWS: [(&str, &str, Needs, Thing); 83] = [
     ("POST", "/chat/{uuid}/agent/{alias}", Write, Chat),
     ("POST", "/chat/{uuid}/delete", Write, Chat),
     ("GET", "/chat/{uuid}/export", Read, Chat),
+    ("GET", "/chat/{uuid}/history", Read, Chat),
     ("GET", "/chat/{uuid}/messages", Read, Chat),
     ("GET", "/chat/{uuid}/messages/", Read, Chat),
     ("GET", "/chat/{uuid}/messages/{last_uuid}", Read, Chat),
@@ -119,6 +123,13 @@ const ROWS: [(&str, &str, Needs, Thing); 83] = [
     ("GET", "/chat/{uuid}/shares", Read, Chat),
     ("POST", "/chat/{uuid}/shares", Write, Chat),
     ("GET", "/chats", Read, None),
+    ("GET", "/chats/export", Read, None),
+    ("POST", "/chats/export", Write, None),
+    ("GET", "/chats/export/{uuid}", Read, Archive),
+    ("DELETE", "/chats/export/{uuid}", Write, Archive),
+    ("POST", "/chats/export/{uuid}/delete", Write, Archive),
+    ("GET", "/chats/export/{uuid}/file", Read, Archive),
+    ("POST", "/chats/import", Write, None),
     ("GET", "/commands", Read, None),
     ("GET", "/docs", Nobody, None),
     ("GET", "/healthz", Nobody, None),
@@ -133,6 +144,7 @@ const ROWS: [(&str, &str, Needs, Thing); 83] = [
     ("POST", "/poll", Read, None),
     ("GET", "/problems/{slug}", Nobody, None),
     ("GET", "/readyz", Nobody, None),
+    ("GET", "/schemas/chat-export-1.json", Nobody, None),
     ("DELETE", "/session/{uuid}", Write, Session),
     ("POST", "/session/{uuid}/end", Write, Session),
     ("GET", "/sessions", Read, None),
@@ -421,6 +433,7 @@ impl World {
         let victim = world.victim.clone();
         for thing in [
             Chat,
+            Archive,
             DeletedChat,
             Message,
             Share,
@@ -515,6 +528,14 @@ impl World {
         let (app, maker, gone) = (&self.app, &person.maker, relation.is_gone());
         if matches!(thing, None | Myself) || relation == Relation::Missing {
             return Target::missing();
+        }
+        if thing == Archive {
+            // Gone is one that is not there, for there is no second one.
+            if gone {
+                return Target::missing();
+            }
+            let made = maker.post(app, "/chats/export", &json!({})).await;
+            return Target::of(&made.json()["uuid"].as_str().unwrap());
         }
         if thing == User {
             return Target::of(&person.uuid);
@@ -744,7 +765,9 @@ impl World {
         if relation == Relation::Missing || matches!(row.thing, None | Myself) {
             return Target::missing();
         }
-        if wanted == Allowed && !row.method.is_safe() {
+        // An archive may have been begun anew since it was made.
+        let is_replaced = row.thing == Archive && relation == Relation::Own;
+        if wanted == Allowed && (is_replaced || !row.method.is_safe()) {
             return self.make(row.thing, person, relation, false).await;
         }
         own.get(&key).cloned().unwrap_or_else(Target::missing)
@@ -757,6 +780,7 @@ impl World {
             let mut own = Own::new();
             for thing in [
                 Chat,
+                Archive,
                 DeletedChat,
                 Message,
                 Share,
@@ -855,6 +879,11 @@ fn body(row: &Row, guest: &str) -> Value {
         "/chat/{uuid}/rename" => json!({"title": "other"}),
         "/chat/message/{uuid}/reaction" if row.method != Method::DELETE => {
             json!({"reaction": "like"})
+        }
+        "/chats/import" => {
+            let time = "2026-11-21T09:30:00.250Z";
+            json!({"schema": "/schemas/chat-export-1.json", "version": 1, "uuid": Uuid::now_v7(), "title": "Imported",
+                "created_at": time, "updated_at": time, "messages": []})
         }
         "/tokens" => json!({"name": "made", "scope": "read"}),
         "/admin/user/{uuid}" => json!({"tier": ""}),

@@ -26,7 +26,7 @@ use super::extract::IDEMPOTENCY_KEY;
 use super::problem::{Kind, Problem, ProblemBody};
 use super::routes;
 
-pub use parts::{Conflict, OnceKey, Refused, Unchanged, WaitPreference};
+pub use parts::{Conflict, HavingParams, OnceKey, Refused, TooLong, Unchanged, WaitPreference};
 
 /// What the page alone asks for, which the document does not have. With [`surface`] it is all that there is;
 /// `/_components` is in builds for tests alone.

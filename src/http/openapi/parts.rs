@@ -9,7 +9,8 @@ use utoipa::openapi::{
 use utoipa::{IntoParams, IntoResponses};
 
 use super::problem;
-use crate::http::extract::{IDEMPOTENCY_KEY, MAX_KEY_BYTES};
+use crate::http::extract::{IDEMPOTENCY_KEY, MAX_KEY_BYTES, METADATA};
+use crate::model::metadata::MAX_VALUE_CHARS;
 
 /// The key under which a POST has its effect once.
 pub struct OnceKey;
@@ -77,12 +78,46 @@ fn header(name: &str, description: &str, schema: ObjectBuilder) -> Parameter {
         .build()
 }
 
+/// Which pairs of metadata a chat in a list has to have. The document can name a parameter only by its whole name: those
+/// here are examples.
+pub struct HavingParams;
+
+impl IntoParams for HavingParams {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let examples = ["project_id", "task_id"];
+        let parameter = |key: &str| {
+            let value = ObjectBuilder::new()
+                .schema_type(Type::String)
+                .max_length(Some(MAX_VALUE_CHARS));
+            ParameterBuilder::new()
+                .name(format!("{METADATA}{key}"))
+                .parameter_in(ParameterIn::Query)
+                .required(Required::False)
+                .description(Some(format!(
+                    "Only chats whose metadata have this value at `{key}`. Any key is taken: `{METADATA}KEY`."
+                )))
+                .schema(Some(value))
+                .build()
+        };
+        examples.map(parameter).into()
+    }
+}
+
 /// The thing is in a state in which this cannot be done.
 pub struct Conflict;
 
 impl IntoResponses for Conflict {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[409])
+    }
+}
+
+/// The chat does not fit the format.
+pub struct TooLong;
+
+impl IntoResponses for TooLong {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[422])
     }
 }
 

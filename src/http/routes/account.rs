@@ -20,8 +20,10 @@ use crate::http::reply;
 use crate::http::view::account::{
     AccountPage, ApiTokenView, ApiTokensView, MadeApiTokenView, SessionView, SessionsView,
 };
+use crate::http::view::archive::{ArchiveFragment, ArchiveView};
 use crate::http::view::frame::Frame;
 use crate::identity::{self, NewToken, Via};
+use crate::model::hint::Activity;
 use crate::store::{Actor, Sessions};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -104,7 +106,12 @@ async fn page(
     let tokens = tokens.into_iter().map(ApiTokenView::new);
     let sessions = identity.sessions(caller.owner).await?;
     let sessions = sessions.into_iter();
+    let archive = app.chats.archive_at_hand(caller.owner).await?;
+    let hint = app.load.poll_after_ms(Activity::Flowing);
     Ok(AccountPage {
+        archive: ArchiveFragment {
+            archive: archive.map(|archive| ArchiveView::new(archive, hint)),
+        },
         frame,
         caller: caller.clone(),
         tier: member.tier.as_ref().map(|tier| tier.name.clone()),

@@ -16,11 +16,13 @@ use super::me::{self, ForgetBody};
 use crate::chat::InspectedChat;
 use crate::http::AppState;
 use crate::http::extract::{Acting, Admin, Body, Form, Params, UuidPath, parse_uuid};
+use crate::http::openapi::TooLong;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;
 use crate::http::view::account::{AuditEntryView, AuditView, UserView, UsersPage, UsersView};
 use crate::http::view::frame::Frame;
 use crate::http::view::list::ChatListView;
+use crate::model::exchange::ChatDocument;
 use crate::store::UserChange;
 
 /// Users, or entries, of a page.
@@ -216,8 +218,10 @@ async fn chats(
     get, path = "/admin/chat/{uuid}/export", params(ExportParams),
     responses((status = OK, content(
         (String = "text/markdown"),
-        (Object = "application/json"),
-        (String = "text/plain"))))
+        (ChatDocument = "application/json"),
+        (String = "text/plain"),
+        (String = "text/html"),
+        (Vec<u8> = "application/pdf"))), TooLong)
 )]
 async fn export(
     State(app): State<AppState>,

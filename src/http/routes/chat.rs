@@ -1,5 +1,8 @@
 //! One chat: create, read, change, delete, export, give it an agent, and send a message to it.
 
+use std::collections::BTreeMap;
+
+use askama::Template as _;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -19,7 +22,7 @@ use crate::http::AppState;
 use crate::http::extract::{
     AliasPath, Body, CacheControl, Caller, Form, Params, Posted, parse_uuid, shown_path,
 };
-use crate::http::openapi::{self, Conflict, OnceKey, Refused, Unchanged};
+use crate::http::openapi::{self, Conflict, OnceKey, Refused, TooLong, Unchanged};
 use crate::http::problem::{Kind, Problem};
 use crate::http::rate::Rated;
 use crate::http::reply;
@@ -28,8 +31,10 @@ use crate::http::view::chat::{
     ChatMain, ChatPage, ChatView, ComposerSent, CreatedView, DeletedNotice, RenamedFragment,
     SentView,
 };
+use crate::http::view::export::ExportPage;
 use crate::http::view::frame::Frame;
 use crate::http::view::home::DeletedFragment;
+use crate::model::exchange::{self, ChatDocument};
 use crate::model::hint::Activity;
 
 /// Answers of the messages poll that a page begins with, at most: each is as long as one may be (P7).
@@ -61,6 +66,9 @@ pub(super) struct CreateBody {
     message: Option<String>,
     on_busy: Option<OnBusy>,
     parameters: Option<Parameters>,
+    /// What the client keeps with the chat for itself: up to 16 pairs, keys of 1 to 64 characters, values of up to 512.
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    metadata: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -84,18 +92,23 @@ pub(super) struct UpdateBody {
     agent: Option<String>,
     on_busy: Option<OnBusy>,
     parameters: Option<Parameters>,
+    /// All pairs anew; null takes them away.
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    metadata: Option<Named<BTreeMap<String, String>>>,
     /// Null takes it away.
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<Timestamp>)]
-    expires_at: Option<Ending>,
+    expires_at: Option<Named<Timestamp>>,
 }
 
-/// When a chat ends by itself, if it does.
-struct Ending(Option<Timestamp>);
-
 /// What is named, be it null.
-fn named<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Ending>, D::Error> {
-    Option::deserialize(value).map(|at| Some(Ending(at)))
+struct Named<T>(Option<T>);
+
+fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    value: D,
+) -> Result<Option<Named<T>>, D::Error> {
+    Option::deserialize(value).map(|value| Some(Named(value)))
 }
 
 /// Of a form, which knows no PATCH.
@@ -129,7 +142,7 @@ impl ExportParams {
             return Ok(ExportFormat::Markdown);
         };
         ExportFormat::parse(name).ok_or_else(|| {
-            let detail = "`format` is one of `markdown`, `json` and `text`";
+            let detail = "`format` is one of `markdown`, `json`, `text`, `html` and `pdf`";
             Problem::new(Kind::MalformedRequest, detail)
         })
     }
@@ -168,6 +181,7 @@ async fn create(
         message: body.message,
         on_busy: body.on_busy,
         parameters: body.parameters,
+        metadata: body.metadata.unwrap_or_default(),
         cache_use,
     };
     let created = app.chats.create(owner, new, once.as_ref()).await?;
@@ -277,7 +291,8 @@ async fn update(
         agent: body.agent,
         on_busy: body.on_busy,
         parameters: body.parameters,
-        expires_at: body.expires_at.map(|Ending(at)| at),
+        metadata: body.metadata.map(|Named(pairs)| pairs.unwrap_or_default()),
+        expires_at: body.expires_at.map(|Named(at)| at),
     };
     let changed = app.chats.update(&chat, update).await?;
     changed_reply(&app, form, changed).await
@@ -359,8 +374,10 @@ pub(super) async fn changed_reply(
     get, path = "/chat/{uuid}/export", params(ExportParams),
     responses((status = OK, content(
         (String = "text/markdown"),
-        (Object = "application/json"),
-        (String = "text/plain"))))
+        (ChatDocument = "application/json"),
+        (String = "text/plain"),
+        (String = "text/html"),
+        (Vec<u8> = "application/pdf"))), TooLong)
 )]
 async fn export(
     State(app): State<AppState>,
@@ -377,9 +394,20 @@ pub(super) async fn export_reply(
     chat: &(impl ReadableChat + Sync),
 ) -> Result<Response, Problem> {
     let format = params.format()?;
-    let export = app.chats.export(chat, format).await?;
+    let document = app.chats.export(chat).await?;
     let name = format!("chat-{}.{}", chat.row().id, format.ending());
-    reply::file(&name, format.media_type(), export.body)
+    let body = match format {
+        ExportFormat::Markdown => exchange::as_markdown(&document).into_bytes(),
+        ExportFormat::Text => exchange::as_text(&document).into_bytes(),
+        ExportFormat::Json => {
+            serde_json::to_vec(&document).map_err(|error| Problem::internal(&error))?
+        }
+        ExportFormat::Html => reply::rendered(move || ExportPage::new(document).render())
+            .await?
+            .into_bytes(),
+        ExportFormat::Pdf => app.printer.print(document).await?,
+    };
+    reply::file(&name, format.media_type(), body)
 }
 
 /// Deletes a chat.

@@ -53,7 +53,7 @@ async fn home(
         }
         // There is no JSON of a home page; what a script wants to see there is the list.
         Form::Json => {
-            let list = chats.list(owner, None, Some(RECENT)).await?;
+            let list = chats.list(owner, None, None, Some(RECENT)).await?;
             reply::json(StatusCode::OK, &ChatListView::new(list, &chats.defaults()))
         }
         Form::Page => {
@@ -85,7 +85,7 @@ async fn notice(
 
 /// The home view, also shown after a chat was deleted.
 pub(super) async fn main(chats: &Chats, owner: OwnerId, frame: Frame) -> Result<HomeMain, Problem> {
-    let list = chats.list(owner, None, Some(RECENT)).await?;
+    let list = chats.list(owner, None, None, Some(RECENT)).await?;
     let list = ChatListView::new(list, &chats.defaults());
     let list = DaysView::new(list, "recent", chats.now(), frame.offset);
     let agents = AgentsView::new(&chats.agents());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use entity::OwnerId;
+use entity::{Metadata, OwnerId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -13,8 +13,8 @@ use utoipa_axum::routes;
 
 use crate::chat::Chats;
 use crate::http::AppState;
-use crate::http::extract::{Caller, Form, Params};
-use crate::http::openapi::Unchanged;
+use crate::http::extract::{Caller, Form, Having};
+use crate::http::openapi::{HavingParams, Unchanged};
 use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::tag::Seen;
@@ -53,7 +53,7 @@ pub(super) struct PageParams {
 
 /// The caller's chats, the one changed last first.
 #[utoipa::path(
-    get, path = "/chat/list", params(ListParams, Unchanged),
+    get, path = "/chat/list", params(ListParams, HavingParams, Unchanged),
     responses((status = OK, body = ChatListView), Unchanged)
 )]
 async fn list(
@@ -62,10 +62,10 @@ async fn list(
     form: Form,
     headers: HeaderMap,
     frame: Frame,
-    Params(params): Params<ListParams>,
+    Having { pairs, params }: Having<ListParams>,
 ) -> Result<Response, Problem> {
     if form == Form::Json {
-        let view = view(&app.chats, owner, params.cursor, params.limit).await?;
+        let view = view(&app.chats, owner, pairs, (params.cursor, params.limit)).await?;
         return Seen::of(&headers).json_of(&view, Some(view.poll_after_ms));
     }
     let side = side_list(&app, owner, frame, params.limit).await?;
@@ -93,7 +93,7 @@ pub(super) async fn side_list(
 
 /// The page of all chats; to a script the same as the list.
 #[utoipa::path(
-    get, path = "/chats", params(PageParams),
+    get, path = "/chats", params(PageParams, HavingParams),
     responses((status = OK, body = ChatListView))
 )]
 async fn list_page(
@@ -101,9 +101,9 @@ async fn list_page(
     Caller(owner): Caller,
     form: Form,
     frame: Frame,
-    Params(params): Params<PageParams>,
+    Having { pairs, params }: Having<PageParams>,
 ) -> Result<Response, Problem> {
-    let view = view(&chats, owner, params.cursor, params.limit).await?;
+    let view = view(&chats, owner, pairs, (params.cursor, params.limit)).await?;
     if form == Form::Json {
         return reply::json(StatusCode::OK, &view);
     }
@@ -123,10 +123,10 @@ async fn list_page(
 async fn view(
     chats: &Chats,
     owner: OwnerId,
-    cursor: Option<String>,
-    limit: Option<u64>,
+    having: Option<Metadata>,
+    (cursor, limit): (Option<String>, Option<u64>),
 ) -> Result<ChatListView, Problem> {
     let cursor = cursor.map(|text| text.parse()).transpose()?;
-    let list = chats.list(owner, cursor, limit).await?;
+    let list = chats.list(owner, having.as_ref(), cursor, limit).await?;
     Ok(ChatListView::new(list, &chats.defaults()))
 }

@@ -3,6 +3,7 @@
 mod about;
 mod account;
 mod admin;
+mod archive;
 mod assets;
 mod chat;
 #[cfg(debug_assertions)]
@@ -10,7 +11,9 @@ mod components;
 #[cfg(feature = "fuzz")]
 pub(super) mod fuzz;
 mod health;
+mod history;
 mod home;
+mod import;
 mod list;
 mod me;
 pub(super) mod message;
@@ -50,9 +53,12 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .merge(list::router())
         .merge(chat::router())
         .merge(restore::router())
+        .merge(import::router())
+        .merge(archive::router())
         .merge(search::router())
         .merge(messages::router())
         .merge(poll::router())
+        .merge(history::router())
         .merge(message::router())
         .merge(reaction::router())
         .merge(share::router())

@@ -6,6 +6,7 @@ use entity::{OwnerId, SessionId, Timestamp, TokenId, session, user};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::archive::ArchiveFragment;
 use super::assets::{self, Icon};
 use super::frame::{Frame, Theme};
 use super::words::{self, W};
@@ -171,6 +172,8 @@ pub struct AccountPage {
     pub sessions: Vec<SessionView>,
     /// A token that was made just now.
     pub made: Option<MadeApiTokenView>,
+    /// All chats as one file.
+    pub archive: ArchiveFragment,
 }
 
 impl AccountPage {

@@ -1,5 +1,7 @@
 //! One chat, as JSON, as a view and as a page.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use entity::chat::{Model as Chat, OnBusy, Status};
 use entity::chat_message::Role;
@@ -34,6 +36,8 @@ pub struct ChatView {
     pub on_busy: OnBusy,
     /// How the model is asked, beyond what its agent and the configuration say.
     pub parameters: Parameters,
+    /// What a client keeps with the chat for itself.
+    pub metadata: BTreeMap<String, String>,
     /// When the chat is erased by itself; not there: it is not, but for what its owner's tier says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -52,6 +56,7 @@ impl ChatView {
             updated_at: chat.updated_at,
             on_busy: chat.on_busy.unwrap_or(defaults.on_busy),
             parameters: chat.parameters.unwrap_or_default(),
+            metadata: chat.metadata.unwrap_or_default().0,
             expires_at: chat.expires_at,
         }
     }
@@ -137,6 +142,14 @@ pub struct ChatMain {
 }
 
 impl ChatMain {
+    /// The files that a chat can be had as, and what they are called.
+    const FORMATS: [(&str, &str); 4] = [
+        ("html", "HTML"),
+        ("pdf", "PDF"),
+        ("markdown", "Markdown"),
+        ("json", "JSON"),
+    ];
+
     pub fn new(
         poll: MessagesPoll,
         defaults: &ChatDefaults,
@@ -194,6 +207,7 @@ impl ChatMain {
                 updated_at: Timestamp(1_795_226_400_000),
                 on_busy: OnBusy::Enqueue,
                 parameters: Parameters::default(),
+                metadata: BTreeMap::new(),
                 expires_at: None,
             },
             cards: vec![

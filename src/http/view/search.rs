@@ -57,6 +57,7 @@ impl SearchView {
             updated_at: entity::Timestamp(1_795_226_400_000),
             on_busy: entity::chat::OnBusy::Enqueue,
             parameters: entity::Parameters::default(),
+            metadata: std::collections::BTreeMap::new(),
             expires_at: None,
         };
         Self {

@@ -41,6 +41,15 @@ pub fn to_html(text: &str) -> String {
     html
 }
 
+/// Hands over the parser's blocks, for what is no HTML. Whether it did: what would take the parser too long is not parsed.
+pub fn each_node(text: &str, mut then: impl FnMut(comrak::nodes::Node<'_>)) -> bool {
+    let is_parsed = limits::parses_fast(text);
+    if is_parsed {
+        blocks::each(text, |block| then(block.node));
+    }
+    is_parsed
+}
+
 /// A text that is shown as it is.
 pub fn escaped(text: &str) -> String {
     ammonia::clean_text(text)

@@ -72,6 +72,22 @@ pub struct Words {
     pub tier: &'static str,
     pub no_tier: &'static str,
     pub your_data: &'static str,
+    pub export_chat: &'static str,
+    pub export_chats: &'static str,
+    pub export_chats_anew: &'static str,
+    pub export_chats_hint: &'static str,
+    /// How many chats are done, and how many there are.
+    pub archive_progress: &'static str,
+    /// When it was begun, its size in KiB, and until when it is kept.
+    pub archive_about: &'static str,
+    pub archive_failed: &'static str,
+    pub fetch_archive: &'static str,
+    pub look_again: &'static str,
+    pub import_chats: &'static str,
+    pub import_hint: &'static str,
+    pub import_file: &'static str,
+    pub import_keep: &'static str,
+    pub import: &'static str,
     pub your_data_hint: &'static str,
     pub export_data: &'static str,
     pub erase_me: &'static str,
@@ -120,6 +136,13 @@ pub struct Words {
     // Messages.
     pub messages: &'static str,
     pub more_messages: &'static str,
+    /// In a file: the times of its beginning and of its last change.
+    pub exported_about: &'static str,
+    pub exported_pending: &'static str,
+    pub exported_failed: &'static str,
+    pub exported_cancelled: &'static str,
+    /// How many characters; which follows.
+    pub exported_missing: &'static str,
     pub you: &'static str,
     pub user: &'static str,
     pub assistant: &'static str,
