@@ -18,7 +18,7 @@ use crate::model::exchange::as_markdown;
 use crate::store::{Actor, ArchiveEnd, ArchiveProgress, StoreError};
 
 /// How long a run holds without having said that it goes on, and how often it says so.
-const LEASE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_mins(1);
 const RENEWAL: Duration = Duration::from_secs(2);
 /// Runs of one archive.
 const MAX_RUNS: i64 = 5;

@@ -171,7 +171,7 @@ impl Chats {
 /// The archive while it is written, to a file without a name.
 pub(super) struct Zip {
     /// In a box: it is large, and is handed from thread to thread.
-    zip: Box<ZipWriter<File>>,
+    writer: Box<ZipWriter<File>>,
     /// The same file, to look at.
     written: File,
     folders: HashSet<String>,
@@ -182,7 +182,7 @@ impl Zip {
         let file = tempfile::tempfile()?;
         Ok(Self {
             written: file.try_clone()?,
-            zip: Box::new(ZipWriter::new(file)),
+            writer: Box::new(ZipWriter::new(file)),
             folders: HashSet::new(),
         })
     }
@@ -192,12 +192,12 @@ impl Zip {
         let options = SimpleFileOptions::default()
             .compression_method(zip::CompressionMethod::Deflated)
             .large_file(true);
-        Ok(self.zip.start_file(name, options)?)
+        Ok(self.writer.start_file(name, options)?)
     }
 
     pub fn add_json(&mut self, name: &str, value: &impl Serialize) -> Result<(), TakeoutError> {
         self.begin(name)?;
-        let mut out = BufWriter::new(&mut *self.zip);
+        let mut out = BufWriter::new(&mut *self.writer);
         serde_json::to_writer_pretty(&mut out, value)?;
         Ok(out.flush()?)
     }
@@ -206,7 +206,7 @@ impl Zip {
         &mut self,
         lines: impl IntoIterator<Item = impl Serialize>,
     ) -> Result<(), TakeoutError> {
-        let mut out = BufWriter::new(&mut *self.zip);
+        let mut out = BufWriter::new(&mut *self.writer);
         for line in lines {
             serde_json::to_writer(&mut out, &line)?;
             out.write_all(b"\n")?;
@@ -216,7 +216,7 @@ impl Zip {
 
     pub fn add_text(&mut self, name: &str, text: &str) -> Result<(), TakeoutError> {
         self.begin(name)?;
-        Ok(self.zip.write_all(text.as_bytes())?)
+        Ok(self.writer.write_all(text.as_bytes())?)
     }
 
     fn add_chat(&mut self, whole: &Whole) -> Result<(), TakeoutError> {
@@ -245,7 +245,7 @@ impl Zip {
     }
 
     pub fn finish(self) -> Result<Takeout, TakeoutError> {
-        let mut file = self.zip.finish()?;
+        let mut file = self.writer.finish()?;
         let bytes = file.metadata()?.len();
         file.rewind()?;
         Ok(Takeout { file, bytes })

@@ -2,6 +2,7 @@
 
 mod access;
 mod deeds;
+mod exchange;
 mod growth;
 mod hostile;
 mod identity;

@@ -174,21 +174,19 @@ impl Writer {
     }
 
     fn list(&mut self, node: Node<'_>, list: &NodeList, blocks: &mut Vec<Block>) {
-        let mut number = list.start;
         let is_tight = list.tight;
-        for (place, item) in node.children().enumerate() {
+        for (number, item) in (list.start..).zip(node.children()) {
             let marker = match (&item.data().value, list.list_type) {
                 (NodeValue::TaskItem(task), _) if task.symbol.is_some() => "☑".to_owned(),
                 (NodeValue::TaskItem(_), _) => "☐".to_owned(),
                 (_, ListType::Bullet) => "•".to_owned(),
                 (_, ListType::Ordered) => format!("{number}."),
             };
-            number += 1;
             let mut inside = Self {
                 indent: self.indent + STEP,
                 quotes: self.quotes.clone(),
                 marker: Some(marker),
-                is_tight: is_tight && (place > 0 || self.is_tight),
+                is_tight: is_tight && (number > list.start || self.is_tight),
             };
             for child in item.children() {
                 inside.block(child, blocks);

@@ -104,10 +104,16 @@ impl Printer {
     }
 }
 
+/// What a message comes to.
+struct Set {
+    blocks: Vec<Block>,
+    note: Option<String>,
+}
+
 fn printed(fonts: &Fonts, document: &ChatDocument) -> Result<Vec<u8>, PrintError> {
     let failed = |why: &str| PrintError::Failed(why.to_owned());
     let about = about(document);
-    let messages: Vec<(Vec<Block>, Option<String>)> = document
+    let messages: Vec<Set> = document
         .messages
         .iter()
         .map(|message| {
@@ -115,14 +121,17 @@ fn printed(fonts: &Fonts, document: &ChatDocument) -> Result<Vec<u8>, PrintError
                 Speaker::User => blocks::typed(&message.content),
                 Speaker::Assistant => blocks::written(&message.content),
             };
-            (blocks, note(message))
+            Set {
+                blocks,
+                note: note(message),
+            }
         })
         .collect();
     let mut chars: BTreeSet<char> = document.title.chars().chain(about.chars()).collect();
-    for (message, (_, note)) in document.messages.iter().zip(&messages) {
+    for (message, set) in document.messages.iter().zip(&messages) {
         chars.extend(message.content.chars());
         chars.extend(message.model.iter().flat_map(|model| model.chars()));
-        chars.extend(note.iter().flat_map(|note| note.chars()));
+        chars.extend(set.note.iter().flat_map(|note| note.chars()));
     }
     let loaded = fonts
         .for_chars(chars)
@@ -150,10 +159,10 @@ fn printed(fonts: &Fonts, document: &ChatDocument) -> Result<Vec<u8>, PrintError
 fn put(
     paper: &mut Paper<'_>,
     document: &ChatDocument,
-    (about, messages): (&str, &[(Vec<Block>, Option<String>)]),
+    (about, messages): (&str, &[Set]),
 ) -> Result<(), paper::TooLong> {
     paper.title(&document.title, about)?;
-    for (message, (blocks, note)) in document.messages.iter().zip(messages) {
+    for (message, Set { blocks, note }) in document.messages.iter().zip(messages) {
         let time = time(message.created_at);
         paper.head(message.role.as_str(), message.model.as_deref(), &time)?;
         match message.role {

@@ -494,33 +494,33 @@ fn decorate(page: &mut Page, style: Style, (x, y, width): (f32, f32, f32), links
 fn text(
     content: &mut Content,
     run: &[Cluster],
-    (x, y): (f32, f32),
+    origin: (f32, f32),
     used: &mut Used,
     advance: &dyn Fn(u16) -> f32,
 ) {
     let Some(Cluster { font, style, .. }) = run.first() else {
         return;
     };
-    let [r, g, b] = parts(style.colour);
+    let [red, green, blue] = parts(style.colour);
     content.begin_text();
-    content.set_fill_rgb(r, g, b);
+    content.set_fill_rgb(red, green, blue);
     content.set_font(Name(format!("F{font}").as_bytes()), style.size);
     if style.bold {
         content.set_text_rendering_mode(TextRenderingMode::FillStroke);
-        content.set_stroke_rgb(r, g, b);
+        content.set_stroke_rgb(red, green, blue);
         content.set_line_width(style.size * 0.035);
     } else {
         content.set_text_rendering_mode(TextRenderingMode::Fill);
     }
     let slant = if style.italic { 0.21 } else { 0.0 };
-    content.set_text_matrix([1.0, 0.0, slant, 1.0, x, y]);
+    content.set_text_matrix([1.0, 0.0, slant, 1.0, origin.0, origin.1]);
     let mut pen = Pen {
         size: style.size,
         at: 0.0,
         rise: 0.0,
         shown: Vec::new(),
     };
-    let mut origin = 0.0;
+    let mut begun = 0.0;
     for cluster in run {
         let numbers: Vec<u16> = cluster
             .glyphs
@@ -542,7 +542,7 @@ fn text(
             let mut told = content.begin_marked_content_with_properties(Name(b"Span"));
             told.properties().actual_text(TextStr(&cluster.text));
         }
-        let mut at = origin;
+        let mut at = begun;
         for (glyph, number) in cluster.glyphs.iter().zip(&numbers) {
             pen.show(content, *number, (at + glyph.x, glyph.y), advance(glyph.id));
             at += glyph.advance;
@@ -551,7 +551,7 @@ fn text(
             pen.flush(content);
             content.end_marked_content();
         }
-        origin += cluster.advance;
+        begun += cluster.advance;
     }
     pen.flush(content);
     if pen.rise != 0.0 {

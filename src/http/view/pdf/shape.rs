@@ -14,6 +14,10 @@ const SANS: usize = 0;
 const MONO: usize = 1;
 
 /// How words look.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each may be with each of the others"
+)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Style {
     /// In points.
@@ -333,7 +337,7 @@ fn line(
         let in_run = said
             .iter()
             .filter(|cluster| run.contains(&cluster.at) && cluster.at < end);
-        if levels.get(run.start).is_some_and(|level| level.is_rtl()) {
+        if levels.get(run.start).is_some_and(Level::is_rtl) {
             let mut reversed: Vec<Cluster> = in_run.cloned().collect();
             reversed.reverse();
             placed.extend(reversed);
