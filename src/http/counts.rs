@@ -58,6 +58,7 @@ pub(super) enum Outcome {
     NothingNew,
     /// What the client has is no longer so.
     Replaced,
+    NotFound,
 }
 
 impl Counts {
@@ -74,7 +75,7 @@ impl Counts {
         if status == StatusCode::NOT_FOUND
             && let Some(polls) = self.polls_of(route)
         {
-            polls.not_found.increment(1);
+            polls.outcome(Outcome::NotFound).increment(1);
         }
         let route = if route.is_empty() { UNKNOWN } else { route };
         let key = (verb(method), status.as_u16());
@@ -168,6 +169,7 @@ impl PollCounts {
             Outcome::New => &self.new,
             Outcome::NothingNew => &self.nothing_new,
             Outcome::Replaced => &self.replaced,
+            Outcome::NotFound => &self.not_found,
         }
     }
 }

@@ -77,8 +77,8 @@ struct Wanted {
 
 /// What a poll has found in the end, and for how long it would have been held.
 pub(super) struct Found<T> {
-    pub poll: T,
-    applied: Option<u64>,
+    poll: T,
+    applied: Applied,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Hold {
@@ -135,7 +135,7 @@ impl Hold {
         let longest = longest(&limits);
         let not_held = |poll| Found {
             poll,
-            applied: None,
+            applied: Applied::default(),
         };
         let Some(mut wanted) = self.0.filter(|_| !longest.is_zero()) else {
             return Ok(not_held(first));
@@ -147,6 +147,7 @@ impl Hold {
         };
         let wait = Duration::from_secs(wanted.seconds).min(longest);
         let (mut poll, until) = (first, Instant::now() + wait);
+        let mut waited = Duration::ZERO;
         while !look(&poll).is_new {
             let news = app.chats.register(awaited);
             poll = ask().await?;
@@ -154,7 +155,8 @@ impl Hold {
             if is_new || until <= Instant::now() || !app.load.is_calm() {
                 break;
             }
-            let scan = Instant::now() + app.chats.scan_interval(activity);
+            let begun = Instant::now();
+            let scan = begun + app.chats.scan_interval(activity);
             let waiting = app.load.wait();
             tokio::select! {
                 () = news.first() => {}
@@ -165,11 +167,12 @@ impl Hold {
                 }
             }
             drop(waiting);
+            waited += begun.elapsed();
             wanted.come_in_again(app).await?;
         }
         Ok(Found {
             poll,
-            applied: Some(wait.as_secs()),
+            applied: Applied(Some((wait.as_secs(), Waited(waited)))),
         })
     }
 }
@@ -189,18 +192,25 @@ impl Wanted {
 impl<T> Found<T> {
     /// The poll, and what tells that it was as the client would like it.
     pub fn into_parts(self) -> (T, Applied) {
-        (self.poll, Applied(self.applied))
+        (self.poll, self.applied)
     }
 }
 
-pub(super) struct Applied(Option<u64>);
+/// The seconds that were granted, and what has become of them.
+#[derive(Default)]
+pub(super) struct Applied(Option<(u64, Waited)>);
+
+/// How long a poll was held. It travels with the answer: it is no time that the server took for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waited(pub Duration);
 
 impl Applied {
     pub fn tell(&self, mut response: Response) -> Response {
-        if let Some(seconds) = self.0
+        if let Some((seconds, waited)) = self.0
             && let Ok(value) = HeaderValue::try_from(format!("wait={seconds}"))
         {
             response.headers_mut().insert(PREFERENCE_APPLIED, value);
+            response.extensions_mut().insert(waited);
         }
         response
     }

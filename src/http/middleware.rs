@@ -25,6 +25,7 @@ use super::cost;
 use super::counts::Counts;
 use super::dress::Dress;
 use super::encoding;
+use super::hold::Waited;
 use super::identify::{self, Gate, Identified};
 use super::load::Load;
 use super::problem::{self, Kind, Problem};
@@ -166,8 +167,10 @@ impl Around for Outside {
         };
         let (method, route) = dress.asked();
         end_trace(&traced, response.status());
-        self.counts
-            .request(method, route, response.status(), begun.elapsed());
+        let held = response.extensions().get::<Waited>();
+        let held = held.map_or(Duration::ZERO, |waited| waited.0);
+        let took = begun.elapsed().saturating_sub(held);
+        self.counts.request(method, route, response.status(), took);
         response
     }
 }

@@ -9,13 +9,16 @@ use crate::support::database::Kind;
 use crate::support::{Database, TestApp, Upstream, app::eventually};
 
 /// What each version wrote, by the number of its migrations.
-const ROWS: [&str; 6] = [
+const ROWS: [&str; 9] = [
     include_str!("fixtures/rows_01.sql"),
     include_str!("fixtures/rows_02.sql"),
     include_str!("fixtures/rows_03.sql"),
     include_str!("fixtures/rows_04.sql"),
     include_str!("fixtures/rows_05.sql"),
     include_str!("fixtures/rows_06.sql"),
+    include_str!("fixtures/rows_07.sql"),
+    include_str!("fixtures/rows_08.sql"),
+    include_str!("fixtures/rows_09.sql"),
 ];
 
 /// The UUIDs of the fixtures end with their number.

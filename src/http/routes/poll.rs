@@ -18,8 +18,8 @@ use crate::http::hold::Hold;
 use crate::http::problem::{Kind, Problem};
 use crate::http::rate::Rated;
 use crate::http::reply;
-use crate::http::tag::{Seen, Tag};
-use crate::http::view::batch::BatchView;
+use crate::http::tag::Seen;
+use crate::http::view::batch::{BatchView, Made};
 use crate::model::position::Position;
 
 pub(super) fn router() -> OpenApiRouter<AppState> {
@@ -156,11 +156,15 @@ async fn answer(
                 .map(|cursor| Awaited::Message(cursor.message)),
         )
         .collect();
-    let look = |made: &(BatchView, Tag, _)| made.0.look(&seen, &made.1, made.2);
+    let look = |made: &Made| made.look(&seen);
     let first = ask().await?;
     let found = hold.until_new(app, &awaited, first, look, ask).await?;
-    let ((view, tag, _), applied) = found.into_parts();
-    let response = seen.json(&tag, Some(view.poll_after_ms), || {
+    let (made, applied) = found.into_parts();
+    for (kind, outcome) in made.outcomes {
+        app.counts.polled(kind, outcome);
+    }
+    let view = made.view;
+    let response = seen.json(&made.tag, Some(view.poll_after_ms), || {
         reply::json(StatusCode::OK, &view)
     })?;
     Ok(applied.tell(response))

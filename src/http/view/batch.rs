@@ -9,6 +9,7 @@ use super::messages::MessagesView;
 use super::place::Place;
 use super::tokens::TokensView;
 use crate::chat::{Batch, BatchPoll, MessagesPoll, TokensPoll};
+use crate::http::counts::{Kind, Outcome};
 use crate::http::hold::Look;
 use crate::http::problem::Problem;
 use crate::http::tag::{Seen, Tag};
@@ -89,12 +90,23 @@ struct Making<H> {
     /// The state of each.
     states: Vec<String>,
     activity: Activity,
+    outcomes: Vec<(Kind, Outcome)>,
     left_bytes: usize,
     hint: H,
 }
 
+/// A view, and what it does not say.
+pub struct Made {
+    pub view: BatchView,
+    pub tag: Tag,
+    /// Of all of it together.
+    pub activity: Activity,
+    /// What each poll has found, to be counted.
+    pub outcomes: Vec<(Kind, Outcome)>,
+}
+
 impl BatchView {
-    /// The view, its tag, and what goes on in all of it. `list`: the revision of the list that the client has.
+    /// The view of what was found. `list`: the revision of the list that the client has.
     ///
     /// # Errors
     /// If one of the polls failed by the server's fault.
@@ -103,7 +115,7 @@ impl BatchView {
         list: Option<&str>,
         found: BatchPoll,
         hint: impl Fn(Activity) -> u64,
-    ) -> Result<(Self, Tag, Activity), Problem> {
+    ) -> Result<Made, Problem> {
         let mut making = Making {
             view: Self {
                 chats: Vec::new(),
@@ -114,6 +126,7 @@ impl BatchView {
             },
             states: Vec::new(),
             activity: Activity::Idle,
+            outcomes: Vec::new(),
             left_bytes: MAX_DELTA_BYTES,
             hint,
         };
@@ -121,13 +134,13 @@ impl BatchView {
             let id = cursor.message;
             match poll {
                 Ok(poll) => making.add_message(id, poll),
-                Err(error) => making.add_problem(id.0, error.into())?,
+                Err(error) => making.add_problem(Kind::Tokens, id.0, error.into())?,
             }
         }
         for (cursor, poll) in batch.chats.iter().zip(found.chats) {
             match poll {
                 Ok(poll) => making.add_chat(cursor.revision, poll),
-                Err(error) => making.add_problem(cursor.chat.0, error.into())?,
+                Err(error) => making.add_problem(Kind::Messages, cursor.chat.0, error.into())?,
             }
         }
         if let Some(revision) = found.list {
@@ -138,15 +151,20 @@ impl BatchView {
         Ok(making.finish())
     }
 
-    /// Whether there is anything in it that the client does not know.
-    pub fn look(&self, seen: &Seen, tag: &Tag, activity: Activity) -> Look {
-        let is_empty = self.chats.is_empty()
+    fn is_empty(&self) -> bool {
+        self.chats.is_empty()
             && self.messages.is_empty()
             && self.problems.is_empty()
-            && self.chat_list.is_none();
+            && self.chat_list.is_none()
+    }
+}
+
+impl Made {
+    /// Whether there is anything in it that the client does not know.
+    pub fn look(&self, seen: &Seen) -> Look {
         Look {
-            is_new: !is_empty && !seen.has(tag),
-            activity,
+            is_new: !self.view.is_empty() && !seen.has(&self.tag),
+            activity: self.activity,
         }
     }
 }
@@ -155,6 +173,8 @@ impl<H: Fn(Activity) -> u64> Making<H> {
     fn add_message(&mut self, uuid: MessageId, poll: TokensPoll) {
         self.states.push(Tag::of_tokens(&poll).word().to_owned());
         self.note(poll.activity);
+        let outcome = Outcome::of_tokens(&poll);
+        self.outcomes.push((Kind::Tokens, outcome));
         let bytes = poll.delta.tokens.len() + poll.reasoning.as_ref().map_or(0, |d| d.tokens.len());
         if poll.is_new() && self.has_room(bytes) {
             let hint = (self.hint)(poll.activity);
@@ -167,6 +187,8 @@ impl<H: Fn(Activity) -> u64> Making<H> {
         let uuid = poll.chat.id;
         self.states.push(Tag::of_messages(&poll).word().to_owned());
         self.note(poll.activity);
+        let outcome = Outcome::of_messages(&poll);
+        self.outcomes.push((Kind::Messages, outcome));
         if poll.is_new(revision) && self.has_room(poll.text_bytes()) {
             let hint = (self.hint)(poll.activity);
             let poll = MessagesView::new(&Place::Owners, poll, hint);
@@ -174,10 +196,11 @@ impl<H: Fn(Activity) -> u64> Making<H> {
         }
     }
 
-    fn add_problem(&mut self, uuid: Uuid, problem: Problem) -> Result<(), Problem> {
+    fn add_problem(&mut self, kind: Kind, uuid: Uuid, problem: Problem) -> Result<(), Problem> {
         let problem = BatchProblem::new(uuid, problem)?;
         self.states.push(format!("{uuid}{}", problem.status));
         self.view.problems.push(problem);
+        self.outcomes.push((kind, Outcome::NotFound));
         Ok(())
     }
 
@@ -202,9 +225,13 @@ impl<H: Fn(Activity) -> u64> Making<H> {
         };
     }
 
-    fn finish(mut self) -> (BatchView, Tag, Activity) {
+    fn finish(mut self) -> Made {
         self.view.poll_after_ms = (self.hint)(self.activity);
-        let tag = Tag::of_hash(&self.states);
-        (self.view, tag, self.activity)
+        Made {
+            tag: Tag::of_hash(&self.states),
+            view: self.view,
+            activity: self.activity,
+            outcomes: self.outcomes,
+        }
     }
 }
