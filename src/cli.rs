@@ -173,7 +173,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Doctor { json, free_mib } => {
-            let diagnosis = doctor(&layers, free_mib.saturating_mul(1 << 20)).await;
+            let diagnosis = Box::pin(doctor(&layers, free_mib.saturating_mul(1 << 20))).await;
             print(&if json {
                 serde_json::to_string_pretty(&diagnosis)? + "\n"
             } else {
@@ -303,7 +303,7 @@ async fn serve(config: &Config, layers: &Layers) -> anyhow::Result<()> {
             break;
         }
         tokio::select! {
-            () = app.reload(layers) => {}
+            () = Box::pin(app.reload(layers)) => {}
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }

@@ -1,8 +1,9 @@
 //! `pollen backup` and `pollen restore`: the database's file, and with it the key that cookies are signed with, without
 //! which nobody who is not signed in elsewhere would be known again.
 
+use std::fmt::Write as _;
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -27,10 +28,7 @@ pub enum CopiesError {
     )]
     RestoreItself { file: String, url: String },
     #[error("the key of the cookies, {path}: {source}")]
-    Key {
-        path: String,
-        source: std::io::Error,
-    },
+    Key { path: String, source: io::Error },
     #[error(transparent)]
     Copy(#[from] CopyError),
 }
@@ -41,7 +39,7 @@ pub enum CopiesError {
 /// If that is not possible, in words that say what is.
 pub async fn back_up(config: &Config, target: &Path, replace: bool) -> Result<String, CopiesError> {
     let url = config.database_url.expose_secret();
-    let copied = store::back_up(url, target, replace).await;
+    let copied = Box::pin(store::back_up(url, target, replace)).await;
     let copied = copied.map_err(|error| match error {
         CopyError::NoFile => CopiesError::DumpItself {
             file: target.display().to_string(),
@@ -56,17 +54,17 @@ pub async fn back_up(config: &Config, target: &Path, replace: bool) -> Result<St
     );
     let key = target.with_extension(KEY_ENDING);
     if key != target && copy_key(&key_file(config), &key)? {
-        said.push_str(&format!(
-            "{}: the key that cookies are signed with. Keep it with the copy.\n",
-            key.display()
-        ));
+        let key = key.display();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            said,
+            "{key}: the key that cookies are signed with. Keep it with the copy."
+        );
     }
-    said.push_str(&format!(
-        "The configuration (`pollen.toml`, `agents/`, the environment) is not in it.\n\
-         To bring it back, stop the server and run: pollen restore {}\n",
-        target.display()
-    ));
-    Ok(said)
+    let copy = target.display();
+    Ok(said
+        + "The configuration (`pollen.toml`, `agents/`, the environment) is not in it.\n"
+        + &format!("To bring it back, stop the server and run: pollen restore {copy}\n"))
 }
 
 /// Puts a copy, and the key that is beside it, in the database's place. What was done, for whoever asked for it.
@@ -80,7 +78,7 @@ pub async fn restore(config: &Config, source: &Path) -> Result<String, CopiesErr
         .to_datetime()
         .format("%Y%m%dT%H%M%SZ")
         .to_string();
-    let restored = store::restore(url, source, &stamp).await;
+    let restored = Box::pin(store::restore(url, source, &stamp)).await;
     let restored = restored.map_err(|error| match error {
         CopyError::NoFile => CopiesError::RestoreItself {
             file: source.display().to_string(),
@@ -94,10 +92,12 @@ pub async fn restore(config: &Config, source: &Path) -> Result<String, CopiesErr
         size(restored.copied.bytes)
     );
     if let Some(before) = restored.before {
-        said.push_str(&format!(
-            "What was there is in {}: delete it once all is well.\n",
-            before.display()
-        ));
+        let before = before.display();
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            said,
+            "What was there is in {before}: delete it once all is well."
+        );
     }
     let (copy, key) = (source.with_extension(KEY_ENDING), key_file(config));
     if copy != source && copy.exists() {
@@ -119,7 +119,7 @@ pub async fn restore(config: &Config, source: &Path) -> Result<String, CopiesErr
 /// # Errors
 /// If a server uses the file of SQLite, or the database fails.
 pub async fn maintain(config: &Config) -> Result<String, CopiesError> {
-    let done = store::maintain(&super::store_settings(config)).await?;
+    let done = Box::pin(store::maintain(&super::store_settings(config))).await?;
     let name = config.database_name();
     Ok(match (done.before, done.after) {
         (Some(before), Some(after)) => {
@@ -151,14 +151,14 @@ fn copy_key(from: &Path, to: &Path) -> Result<bool, CopiesError> {
             options.write(true).create_new(true).mode(0o600).open(to)
         })
         .and_then(|mut file| {
-            file.write_all(&secret)?;
+            io::Write::write_all(&mut file, &secret)?;
             file.sync_all()
         });
     written.map_err(|source| key_error(to, source))?;
     Ok(true)
 }
 
-fn key_error(path: &Path, source: std::io::Error) -> CopiesError {
+fn key_error(path: &Path, source: io::Error) -> CopiesError {
     CopiesError::Key {
         path: path.display().to_string(),
         source,

@@ -116,6 +116,6 @@ pub async fn doctor(layers: &Layers, enough: u64) -> Diagnosis {
     findings.extend(database::look(&config).await);
     findings.extend(machine::look(&config, enough));
     findings.push(machine::port(&config).await);
-    findings.extend(services::look(&config).await);
+    findings.extend(Box::pin(services::look(&config)).await);
     Diagnosis::of(findings)
 }

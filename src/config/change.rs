@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use config::{Value, ValueKind};
+
 use super::layers::Setting;
 use super::{AuthConfig, CacheConfig, Config, LimitsConfig};
 
@@ -56,8 +58,27 @@ impl fmt::Debug for InForce {
 
 impl InForce {
     pub(super) fn of(settings: &[Setting]) -> Self {
-        let pair = |setting: &Setting| (setting.key.clone(), setting.value.to_string());
+        let pair = |setting: &Setting| (setting.key.clone(), spelled(&setting.value));
         Self(settings.iter().map(pair).collect())
+    }
+}
+
+/// The same for the same value: a table's keys come in no order of their own.
+fn spelled(value: &Value) -> String {
+    match &value.kind {
+        ValueKind::Table(table) => {
+            let mut pairs: Vec<String> = table
+                .iter()
+                .map(|(key, value)| format!("{key:?}={}", spelled(value)))
+                .collect();
+            pairs.sort();
+            format!("{{{}}}", pairs.join(","))
+        }
+        ValueKind::Array(values) => {
+            let values: Vec<String> = values.iter().map(spelled).collect();
+            format!("[{}]", values.join(","))
+        }
+        other => other.to_string(),
     }
 }
 
@@ -131,7 +152,7 @@ fn is_read_again(key: &str) -> bool {
         let rest = key.strip_prefix(*table);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    READ_AGAIN.iter().any(|table| is_in(&table)) && !CONNECTIONS.contains(&key)
+    READ_AGAIN.iter().any(is_in) && !CONNECTIONS.contains(&key)
 }
 
 #[cfg(test)]

@@ -98,6 +98,7 @@ impl Entry {
 
 /// Whether two names mean the same model of a provider: Gemini takes a name with `models/` before it,
 /// Ollama one without its tag, and some servers do not look at case.
+#[must_use]
 pub fn is_same_model(one: &str, other: &str) -> bool {
     fn bare(name: &str) -> &str {
         let name = name.trim();

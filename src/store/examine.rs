@@ -79,19 +79,18 @@ pub async fn examine(settings: &StoreSettings) -> Result<Examined, ExamineError>
 
 async fn try_examine(settings: &StoreSettings) -> Result<Examined, ExamineError> {
     let dialect = Dialect::of(&settings.url)?;
-    let connection = match dialect.file(&settings.url) {
-        Some(file) => open_file(dialect, &file).await?,
-        None => {
-            let knocked = dialect.knock(&settings.url, settings.acquire_timeout).await;
-            knocked.map_err(explained)?;
-            dialect
-                .connect_migrator(settings)
-                .await
-                .map_err(|error| match error {
-                    StoreError::Database(error) => explained(error),
-                    error => error.into(),
-                })?
-        }
+    let connection = if let Some(file) = dialect.file(&settings.url) {
+        open_file(dialect, &file).await?
+    } else {
+        let knocked = dialect.knock(&settings.url, settings.acquire_timeout).await;
+        knocked.map_err(explained)?;
+        dialect
+            .connect_migrator(settings)
+            .await
+            .map_err(|error| match error {
+                StoreError::Database(error) => explained(error),
+                error => error.into(),
+            })?
     };
     let seen = look(dialect, settings, &connection).await;
     connection.close().await.map_err(StoreError::from)?;

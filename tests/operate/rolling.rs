@@ -1,7 +1,8 @@
 //! Three servers behind a balancer, restarted one after the other while people poll and answers are under way: no poll
-//! fails. The balancer is HAProxy, which tries nothing twice here.
+//! fails. The balancer is `HAProxy`, which tries nothing twice here.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +41,8 @@ fn balancer(dir: &Path, port: u16, nodes: &[u16]) -> Child {
          http-response set-header x-node %s\n  default-server check inter 200ms fall 1 rise 1\n"
     );
     for (number, node) in nodes.iter().enumerate() {
-        text.push_str(&format!("  server node{number} 127.0.0.1:{node}\n"));
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  server node{number} 127.0.0.1:{node}");
     }
     let file = dir.join("haproxy.cfg");
     std::fs::write(&file, text).unwrap();

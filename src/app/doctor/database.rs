@@ -31,7 +31,7 @@ pub(super) async fn look(config: &Config) -> Vec<Finding> {
         findings.push(problem);
     }
     let began = SystemClock.now();
-    match store::examine(&store_settings(config)).await {
+    match Box::pin(store::examine(&store_settings(config))).await {
         Ok(examined) => {
             let ended = SystemClock.now();
             findings.extend(seen(config, &examined));

@@ -112,14 +112,14 @@ fn unlisted(config: &Config, known: &ResolvedProvider, models: &[ListedModel]) -
         .map(|model| model.id.as_str())
         .collect();
     let some = some.join(", ");
-    let named = missing.into_iter().map(|model| {
+    let findings = missing.into_iter().map(|model| {
         Finding::warning(
             CHECK,
             format!("{} does not list the model {model:?}", known.name),
             format!("Name one that it has ({some}, …), or see by `pollen check` whether it answers all the same."),
         )
     });
-    named.collect()
+    findings.collect()
 }
 
 async fn clock(known: &ResolvedProvider) -> Option<Finding> {
