@@ -85,15 +85,15 @@ on_both_databases! {
         let app = TestApp::start(kind, Upstream::echo().await).await;
         let chat = create(&app, json!({"project_id": "7", "task_id": "x"})).await;
         let path = format!("/chat/{chat}");
-        let patch = async |body: Value| {
+        let change = async |body: Value| {
             app.request(reqwest::Method::PATCH, &path, |r| r.json(&body)).await.expect(200).json()
         };
-        assert_eq!(patch(json!({"title": "Other"})).await["metadata"]["task_id"], "x");
-        assert_eq!(patch(json!({"metadata": {"project_id": "8"}})).await["metadata"], json!({"project_id": "8"}));
+        assert_eq!(change(json!({"title": "Other"})).await["metadata"]["task_id"], "x");
+        assert_eq!(change(json!({"metadata": {"project_id": "8"}})).await["metadata"], json!({"project_id": "8"}));
         assert_eq!(found(&app, "metadata.project_id=8").await, [chat.as_str()]);
         assert_eq!(found(&app, "metadata.task_id=x").await, [""; 0]);
-        assert_eq!(patch(json!({"metadata": null})).await["metadata"], json!({}));
-        assert_eq!(patch(json!({"metadata": {}})).await["metadata"], json!({}));
+        assert_eq!(change(json!({"metadata": null})).await["metadata"], json!({}));
+        assert_eq!(change(json!({"metadata": {}})).await["metadata"], json!({}));
         assert_eq!(found(&app, "metadata.project_id=8").await, [""; 0]);
         app.stop().await;
     }

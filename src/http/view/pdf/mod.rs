@@ -229,7 +229,7 @@ mod tests {
         let printer = printer(1 << 20);
         let refused = printer.print(document(&"x\n".repeat(110_000))).await;
         assert!(matches!(refused, Err(PrintError::TooManyPages)));
-        let printed = printer.print(document("x")).await.unwrap();
-        assert!(printed.starts_with(b"%PDF-"));
+        let file = printer.print(document("x")).await.unwrap();
+        assert!(file.starts_with(b"%PDF-"));
     }
 }

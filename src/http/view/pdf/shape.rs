@@ -1,9 +1,9 @@
 //! Words become glyphs on lines: which font has a character, which way a run goes, what its shapes are, and where a line ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
-use rustybuzz::{BufferClusterLevel, Direction, Face, UnicodeBuffer};
+use rustybuzz::{BufferClusterLevel, Direction, Face, Script, ShapePlan, UnicodeBuffer};
 use unicode_bidi::{BidiInfo, Level};
 use unicode_linebreak::{BreakOpportunity, linebreaks};
 
@@ -73,6 +73,8 @@ pub(super) struct Line {
 /// The fonts of one PDF, ready to shape, and what none of them has.
 pub(super) struct Shaper<'a> {
     faces: Vec<Face<'a>>,
+    /// How to shape with each font, in each direction, each script.
+    plans: HashMap<(usize, bool, Script), ShapePlan>,
     pub missing: BTreeSet<char>,
 }
 
@@ -92,6 +94,7 @@ impl<'a> Shaper<'a> {
             .map(|font| Face::from_slice(&font.data, font.index));
         Some(Self {
             faces: faces.collect::<Option<_>>()?,
+            plans: HashMap::new(),
             missing: BTreeSet::new(),
         })
     }
@@ -196,7 +199,7 @@ impl<'a> Shaper<'a> {
     }
 
     fn shape(
-        &self,
+        &mut self,
         text: &str,
         item: Range<usize>,
         (font, level, style): (usize, Level, Style),
@@ -218,7 +221,12 @@ impl<'a> Shaper<'a> {
         } else {
             Direction::LeftToRight
         });
-        let shaped = rustybuzz::shape(face, &[], buffer);
+        // A plan is more work than the shaping of a word, and there are few of them.
+        let of_run = (font, level.is_rtl(), buffer.script());
+        let plan = self.plans.entry(of_run).or_insert_with(|| {
+            ShapePlan::new(face, buffer.direction(), Some(buffer.script()), None, &[])
+        });
+        let shaped = rustybuzz::shape_with_plan(face, plan, buffer);
         #[expect(clippy::cast_precision_loss, reason = "units of a font are small")]
         let points = |units: i32| units as f32 * style.size / face.units_per_em() as f32;
         let first = clusters.len();
