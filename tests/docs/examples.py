@@ -16,7 +16,7 @@ def check(place, media, content):
     values = [example["value"] for example in named.values()]
     if "example" in content:
         values.append(content["example"])
-    if "json" in media and not values:
+    if media == "application/json" and not values:
         complaints.append(f"{place}: no example")
     for value in values:
         examples += 1

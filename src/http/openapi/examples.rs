@@ -117,7 +117,18 @@ impl Shapes {
     }
 }
 
+/// What a pattern allows that allows one text only.
+fn literal(pattern: &str) -> Option<String> {
+    let text = pattern.strip_prefix('^')?.strip_suffix('$')?;
+    let text = text.replace("\\.", ".");
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._".contains(c);
+    text.chars().all(is_plain).then_some(text)
+}
+
 fn text(schema: &Value, name: &str) -> Value {
+    if let Some(text) = schema["pattern"].as_str().and_then(literal) {
+        return json!(text);
+    }
     json!(match schema["format"].as_str() {
         Some("uuid") => EXAMPLE_UUID,
         Some("date-time") => TIME,
