@@ -35,6 +35,8 @@ pub struct Kind {
     pub configuration: &'static str,
     /// Whether clients have to be told of it.
     pub is_forward: bool,
+    /// Whether it gives up after a second, which a busy machine may well take for a request: that is asked again then.
+    pub is_impatient: bool,
 }
 
 impl Kind {

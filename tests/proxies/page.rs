@@ -10,8 +10,8 @@ use crate::support::browser::Browser;
 
 /// Whether all of the page is there: who sees that it is not loads it anew.
 const IS_COMPLETE: &str = "!!window.htmx && document.styleSheets.length > 0 && document.getElementById('message')?.dataset.restored === ''";
-/// Presses the button again, if the page says that the message was not sent.
-const SEND_AGAIN: &str = "(note => { if (note && !note.hidden) document.querySelector('#composer .send').click(); })(document.getElementById('not-sent'))";
+/// Presses the button again, if the page says that the message was not sent, or has somebody else's word for it.
+const SEND_AGAIN: &str = "(composer => { if (composer && (document.getElementById('not-sent')?.hidden === false || document.getElementById('composer-note')?.textContent.trim())) composer.querySelector('.send').click(); })(document.querySelector('#composer[action=\"/chat/create\"]'))";
 /// The names that more than one element has.
 const TWICE: &str = "[...document.querySelectorAll('[id]')].map(({id}) => id).filter((id, at, all) => all.indexOf(id) !== at)";
 
