@@ -117,10 +117,10 @@ async fn a_pdf_has_a_title_who_said_what_and_when_and_its_pages_numbers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn code_is_wrapped_and_nothing_of_it_is_lost() {
     let app = app().await;
-    let long: String = (0..60).map(|n| format!("argument_{n:02}=value;")).collect();
-    let lines: String = (0..150)
-        .map(|n| format!("    let line_{n:03} = {n};\n"))
-        .collect();
+    let arguments = (0..60).map(|n| format!("argument_{n:02}=value;"));
+    let long = arguments.collect::<Vec<_>>().concat();
+    let lines = (0..150).map(|n| format!("    let line_{n:03} = {n};\n"));
+    let lines = lines.collect::<Vec<_>>().concat();
     let (text, pages) = printed(
         &app,
         &format!("Code:\n\n```rust\nfn main() {{\n{long}\n{lines}}}\n```\n\nAfter."),

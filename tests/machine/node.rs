@@ -268,7 +268,7 @@ fn settings_of(replaces_broken: bool) -> ChatSettings {
     ChatSettings {
         archives: pollen::chat::ArchiveSettings {
             max_bytes: 1 << 20,
-            kept: Duration::from_secs(60),
+            kept: Duration::from_mins(1),
         },
         message_bytes: 1_000,
         on_busy: OnBusy::Enqueue,
