@@ -104,8 +104,8 @@ pub struct App {
     database: String,
     model: String,
     shutdown_limit: Duration,
-    /// What is in force.
-    config: Config,
+    /// What is in force. Boxed, for it is most of what there is.
+    config: Box<Config>,
     chats: Arc<Chats>,
     rates: Arc<Limits>,
     controls: Arc<Controls>,
@@ -242,7 +242,7 @@ impl App {
             database,
             model,
             shutdown_limit,
-            config: config.clone(),
+            config: Box::new(config.clone()),
             chats,
             rates,
             controls,

@@ -58,7 +58,7 @@ impl App {
             settings: chat_settings(&config),
             catalogue,
         });
-        self.config = config;
+        *self.config = config;
         let keys = changed.join(", ");
         tracing::info!(keys, "the configuration was read again");
         Ok(())

@@ -213,7 +213,7 @@ async fn a_rolling_restart_fails_no_poll() {
             tokio::spawn(person.live_until(over.clone()))
         })
         .collect();
-    for node in 0..NODES {
+    for (node, &port) in ports.iter().enumerate() {
         let polled = tally.polls.load(Ordering::Relaxed);
         eventually("people poll", async || {
             (tally.polls.load(Ordering::Relaxed) > polled + PEOPLE * 4).then_some(())
@@ -222,7 +222,7 @@ async fn a_rolling_restart_fails_no_poll() {
         let (status, log) = nodes.remove(0).terminate("-TERM").await;
         assert!(status.success(), "{log}");
         assert!(!log.contains("dropped"), "{log}");
-        nodes.push(start(&dir, &database, ports[node]).await);
+        nodes.push(start(&dir, &database, port).await);
         until_served(&base, node).await;
     }
     over.cancel();

@@ -46,10 +46,11 @@ fn spelled(kind: Kind, text: &str) -> String {
         let (form, number) = number.split_once(':').unwrap();
         let uuid = uuid(number.parse().unwrap());
         out.push_str(before);
-        out.push_str(&match (form, kind) {
+        let spelled = match (form, kind) {
             ("id", Kind::Sqlite) => format!("X'{}'", uuid.replace('-', "")),
             _ => format!("'{uuid}'"),
-        });
+        };
+        out.push_str(&spelled);
         rest = after;
     }
     out + rest
