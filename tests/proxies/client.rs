@@ -21,7 +21,7 @@ const IN_FLIGHT: usize = 4;
 /// A client on its way.
 pub struct Client {
     base: String,
-    client: reqwest::Client,
+    http: reqwest::Client,
     version: Version,
 }
 
@@ -40,7 +40,7 @@ impl Client {
     pub fn new(way: &Way) -> Self {
         Self {
             base: way.base.clone(),
-            client: way.client(),
+            http: way.client(),
             version: Version::HTTP_11,
         }
     }
@@ -62,7 +62,7 @@ impl Client {
     ) -> Result<(StatusCode, String), String> {
         let url = format!("{}{path}", self.base);
         let is_safe = method.is_safe();
-        let mut request = self.client.request(method, url).version(self.version);
+        let mut request = self.http.request(method, url).version(self.version);
         if let Some(body) = body {
             request = request.json(body);
         }

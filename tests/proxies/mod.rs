@@ -164,7 +164,7 @@ impl Stage {
 
     /// The stream, the script and the page, all at once on the same way.
     async fn watch(&self, way: &Way, row: &Row, script: Client) -> (Told, page::Seen) {
-        let (_, told, seen) = tokio::join!(
+        let ((), told, seen) = tokio::join!(
             self.compare(way, row),
             script.converse(),
             page::converse(way, &self.app),
