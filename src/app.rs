@@ -158,10 +158,7 @@ impl App {
     /// If it cannot listen, or the database cannot be used.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         let recorder = metrics::recorder();
-        let address = config.listen;
-        let cannot_listen = |source| StartError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
-        let address = listener.local_addr().map_err(cannot_listen)?;
+        let (address, listener) = listen(config).await?;
         let metrics_listener = listen_for_metrics(config).await?;
 
         let store = Arc::new(open_store(config).await?);
@@ -341,6 +338,15 @@ pub use doctor::{Diagnosis, doctor};
 pub use models::{CheckedProvider, check_providers, known_models};
 
 /// Port 0 takes a free one.
+async fn listen(config: &Config) -> Result<(SocketAddr, TcpListener), StartError> {
+    let address = config.listen;
+    let cannot_listen = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(cannot_listen)?;
+    let address = listener.local_addr().map_err(cannot_listen)?;
+    Ok((address, listener))
+}
+
+/// The same for those who read metrics, if there is an address for them.
 async fn listen_for_metrics(
     config: &Config,
 ) -> Result<Option<(SocketAddr, TcpListener)>, StartError> {

@@ -147,7 +147,7 @@ impl Hold {
         };
         let wait = Duration::from_secs(wanted.seconds).min(longest);
         let (mut poll, until) = (first, Instant::now() + wait);
-        let mut waited = Duration::ZERO;
+        let mut held = Duration::ZERO;
         while !look(&poll).is_new {
             let news = app.chats.register(awaited);
             poll = ask().await?;
@@ -167,12 +167,12 @@ impl Hold {
                 }
             }
             drop(waiting);
-            waited += begun.elapsed();
+            held += begun.elapsed();
             wanted.come_in_again(app).await?;
         }
         Ok(Found {
             poll,
-            applied: Applied(Some((wait.as_secs(), Waited(waited)))),
+            applied: Applied(Some((wait.as_secs(), Waited(held)))),
         })
     }
 }

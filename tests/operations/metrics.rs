@@ -119,6 +119,55 @@ async fn polls_are_counted_by_what_they_found_whoever_answers_them() {
     }
 }
 
+/// The polls of a batch count one by one, and the time that one is held is no time that the server took.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn polls_of_a_batch_are_counted_and_held_time_is_not() {
+    let house = House::start(Upstream::echo().await, &[]).await;
+    let chat = house.remote.create("Tea?").await["uuid"].clone();
+    let (chat, nobody) = (chat.as_str().unwrap(), Uuid::now_v7());
+    let answered = eventually("the answer is there", async || {
+        let (_, read) = house.get(&format!("/chat/{chat}/messages")).await;
+        let last = read["messages"].as_array().unwrap().last().cloned();
+        last.filter(|message| message["role"] == "assistant" && message["status"] == "completed")
+    })
+    .await;
+    let answer = answered["uuid"].as_str().unwrap();
+    let before = house.counted().await;
+    let path = format!("/poll?message={answer}&message={nobody}&chat={chat}&chat={nobody}");
+    let (status, _) = house.get(&path).await;
+    assert_eq!(status, 200);
+    let counted = house.counted().await;
+    for (kind, outcome) in [
+        ("tokens", "new_text"),
+        ("tokens", "not_found"),
+        ("messages", "new_messages"),
+        ("messages", "not_found"),
+    ] {
+        let more = polls(&counted, kind, outcome) - polls(&before, kind, outcome);
+        assert_eq!(more, 1, "{kind} {outcome}");
+    }
+    let (_, chat_now) = house.get(&format!("/chat/{chat}")).await;
+    let path = format!(
+        "{}/chat/{chat}/messages/{answer}?revision={}",
+        house.server.base, chat_now["revision"]
+    );
+    let begun = tokio::time::Instant::now();
+    let held = crate::support::http_client()
+        .get(path)
+        .header("prefer", "wait=2");
+    let held = held.send().await.unwrap();
+    assert_eq!(held.headers()["preference-applied"], "wait=2");
+    assert!(begun.elapsed().as_secs() >= 2);
+    let counted = house.counted().await;
+    let took = counted.find(
+        "pollen_http_request_duration_seconds_sum",
+        &[("route", MESSAGES)],
+    );
+    let took: f64 = took.map(|sample| sample.value).sum();
+    assert!(took < 2.0, "{took} s");
+    house.server.kill().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn addresses_that_are_no_routes_do_not_become_series() {
     let house = House::start(Upstream::echo().await, &[]).await;

@@ -146,7 +146,7 @@ async fn answer(
     let hint = |activity| app.load.poll_after_ms(activity);
     let ask = || async {
         let poll = app.chats.poll_batch(owner, &batch).await?;
-        BatchView::new(&batch, list.as_deref(), poll, hint)
+        BatchView::made(&batch, list.as_deref(), poll, hint)
     };
     let awaited: Vec<Awaited> = (batch.chats.iter().map(|cursor| Awaited::Chat(cursor.chat)))
         .chain(

@@ -110,7 +110,7 @@ impl BatchView {
     ///
     /// # Errors
     /// If one of the polls failed by the server's fault.
-    pub fn new(
+    pub fn made(
         batch: &Batch,
         list: Option<&str>,
         found: BatchPoll,
