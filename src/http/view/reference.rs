@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::assets::{self, Icon};
 use super::frame::{Frame, Theme};
+use super::markdown;
 use super::words::W;
 use crate::http::{openapi, problem};
 
@@ -125,7 +126,7 @@ impl Reference {
         groups.sort_by(|one, other| one.name.cmp(&other.name));
         let schemas = &document["components"]["schemas"];
         Self {
-            about: text(&document["info"]["description"]),
+            about: note(&document["info"]["description"]),
             groups,
             shapes: entries(schemas)
                 .map(|(name, said)| Shape::of(name, said))
@@ -145,7 +146,7 @@ impl OperationView {
             } else {
                 answers.push(AnswerView {
                     status,
-                    note: text(&answer["description"]),
+                    note: note(&answer["description"]),
                     sample: Sample::of(&answer["content"]),
                 });
             }
@@ -154,7 +155,7 @@ impl OperationView {
             id: text(&said["operationId"]),
             method: method.to_uppercase(),
             path: path.to_owned(),
-            summary: text(&said["summary"]),
+            summary: note(&said["summary"]),
             parameters: parameters.map(Field::parameter).collect(),
             body: Sample::of(&said["requestBody"]["content"]),
             answers,
@@ -192,14 +193,14 @@ impl Shape {
                 place: String::new(),
                 kind: Kind::of(said),
                 is_required: has(required, name),
-                note: text(&said["description"]),
+                note: note(&said["description"]),
             });
             all.into_iter().chain(own)
         });
         let words = said["enum"].as_array().into_iter().flatten();
         Self {
             name: name.to_owned(),
-            note: text(&said["description"]),
+            note: note(&said["description"]),
             fields: fields.collect(),
             words: words.map(text).collect(),
         }
@@ -213,7 +214,7 @@ impl Field {
             place: text(&said["in"]),
             kind: Kind::of(&said["schema"]),
             is_required: said["required"] == true,
-            note: text(&said["description"]),
+            note: note(&said["description"]),
         }
     }
 
@@ -289,6 +290,21 @@ fn entries(said: &Value) -> impl Iterator<Item = (&str, &Value)> {
 fn has(list: &Value, name: &str) -> bool {
     list.as_array()
         .is_some_and(|list| list.iter().any(|one| one == name))
+}
+
+/// A note as HTML, with what stands between backticks as code.
+fn note(said: &Value) -> String {
+    let mut html = String::new();
+    for (n, part) in text(said).split('`').enumerate() {
+        let part = markdown::escaped(part);
+        let is_code = n % 2 == 1;
+        html += &if is_code {
+            format!("<code>{part}</code>")
+        } else {
+            part
+        };
+    }
+    html
 }
 
 fn text(said: &Value) -> String {
