@@ -132,9 +132,15 @@ async fn polls_of_a_batch_are_counted_and_held_time_is_not() {
     })
     .await;
     let answer = answered["uuid"].as_str().unwrap();
+    // The ledger in memory closes a moment after the answer was stored.
+    eventually("its ledger is closed", async || {
+        let (_, read) = house.get(&format!("/chat/message/{answer}/tokens/0")).await;
+        (read["status"] == "completed").then_some(())
+    })
+    .await;
     let before = house.counted().await;
     let path = format!("/poll?message={answer}&message={nobody}&chat={chat}&chat={nobody}");
-    let (status, _) = house.get(&path).await;
+    let (status, said) = house.get(&path).await;
     assert_eq!(status, 200);
     let counted = house.counted().await;
     for (kind, outcome) in [
@@ -144,7 +150,7 @@ async fn polls_of_a_batch_are_counted_and_held_time_is_not() {
         ("messages", "not_found"),
     ] {
         let more = polls(&counted, kind, outcome) - polls(&before, kind, outcome);
-        assert_eq!(more, 1, "{kind} {outcome}");
+        assert_eq!(more, 1, "{kind} {outcome}: {said}");
     }
     let (_, chat_now) = house.get(&format!("/chat/{chat}")).await;
     let path = format!(
