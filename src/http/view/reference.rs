@@ -298,11 +298,12 @@ fn note(said: &Value) -> String {
     for (n, part) in text(said).split('`').enumerate() {
         let part = markdown::escaped(part);
         let is_code = n % 2 == 1;
-        html += &if is_code {
-            format!("<code>{part}</code>")
+        let [before, after] = if is_code {
+            ["<code>", "</code>"]
         } else {
-            part
+            [""; 2]
         };
+        html.extend([before, part.as_str(), after]);
     }
     html
 }
