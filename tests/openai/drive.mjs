@@ -170,8 +170,8 @@ const known = {
     let [text, position] = ['', 0];
     for (;;) {
       response = await pollen.responses.retrieve(response.id, { starting_after: position });
-      const { tokens, append, position: next } = response.pollen;
-      text = append ? text + tokens : tokens;
+      const { append, position: next } = response.pollen;
+      text = append ? text + response.output_text : response.output_text;
       if (position === 0 && text === 'Half of it, ') say('open grow');
       position = next;
       if (!isOpen(response)) break;

@@ -204,14 +204,16 @@ def cancels(pollen):
     # What is over stays as it is.
     done = answered(pollen, "Hello")
     assert pollen.responses.cancel(done.id) == done
-    # Before it has begun: behind another one of the same chat.
+
+
+def cancels_early(pollen):
+    """Before it has begun: the server has no hand free."""
     first = begun(pollen, ask(pollen, "Stall"), "Half ")
-    chat = first.conversation.id
-    second = ask(pollen, "Never", conversation=chat)
-    assert second.status == "queued"
+    second = ask(pollen, "Never")
+    assert second.status == "queued" and second.output == []
     ended = pollen.responses.cancel(second.id)
     assert ended.status == "cancelled" and ended.output_text == "", ended
-    assert pollen.responses.retrieve(second.id).status == "cancelled"
+    assert pollen.responses.retrieve(second.id) == pollen.responses.cancel(second.id) == ended
     pollen.responses.cancel(first.id)
 
 
@@ -225,6 +227,9 @@ def goes_on(pollen):
     assert third.conversation.id == first.conversation.id
     fourth = answered(pollen, "four", conversation={"id": first.conversation.id})
     assert fourth.conversation.id == first.conversation.id
+    # An earlier one has another continuation in a chat of its own, with what led there.
+    branch = answered(pollen, "two again", previous_response_id=first.id)
+    assert branch.conversation.id != first.conversation.id and branch.previous_response_id == first.id
     other = answered(pollen, "elsewhere")
     assert other.conversation.id != first.conversation.id
     say("conversation", first.conversation.id)
@@ -310,6 +315,7 @@ def is_busy(pollen):
     assert pages(count) == [("POST", "/v1/responses")], "it was asked again"
     assert error.response.headers["x-should-retry"] == "false"
     assert int(error.response.headers["retry-after"]) > 0 and int(error.response.headers["retry-after-ms"]) > 0
+    refused(openai.ConflictError, lambda: ask(pollen, "two", conversation=first.conversation.id))
     pollen.responses.cancel(first.id)
     assert answered(pollen, "two", previous_response_id=first.id).output_text == "You said: two"
 
@@ -376,7 +382,7 @@ def on_from(pollen):
         response = pollen.responses.retrieve(response.id, starting_after=position)
         news = response.pollen
         assert news["position"] >= position
-        text = text + news["tokens"] if news["append"] else news["tokens"]
+        text = text + response.output_text if news["append"] else response.output_text
         position = news["position"]
         if not opened and text == "Half of it, ":
             opened = True
@@ -385,10 +391,11 @@ def on_from(pollen):
             break
         time.sleep(PAUSE)
     assert text == "Half of it, and the rest.", text
-    nothing = pollen.responses.retrieve(response.id, starting_after=position).pollen
-    assert (nothing["tokens"], nothing["append"], nothing["position"]) == ("", True, position)
-    healed = pollen.responses.retrieve(response.id, starting_after=position + 7).pollen
-    assert (healed["tokens"], healed["append"]) == (text, False)
+    nothing = pollen.responses.retrieve(response.id, starting_after=position)
+    assert (nothing.output_text, nothing.pollen["append"], nothing.pollen["position"]) == ("", True, position)
+    healed = pollen.responses.retrieve(response.id, starting_after=position + 7)
+    assert (healed.output_text, healed.pollen["append"]) == (text, False)
+    refused(openai.BadRequestError, lambda: pollen.responses.retrieve(response.id, starting_after=-1), param="starting_after")
 
 
 def by_message(pollen, message):

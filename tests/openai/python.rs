@@ -56,6 +56,11 @@ on_both_databases! {
 
     async fn cancelling(kind: Kind) {
         let (app, _) = driven(kind, "cancels", &[]).await;
+        app.stop().await;
+    }
+
+    async fn cancelling_what_waits(kind: Kind) {
+        let (app, _) = driven(kind, "cancels_early", &[("worker.max_running", "1")]).await;
         assert!(app.upstream.received().iter().all(|request| request.asked() != "Never"));
         app.stop().await;
     }
@@ -66,6 +71,8 @@ on_both_databases! {
         let second = [&before[..], &[("user", "two")]].concat();
         assert_eq!(turns(&app, "two"), pairs(&second));
         assert_eq!(turns(&app, "four").len(), 7);
+        let again = [&before[..], &[("user", "two again")]].concat();
+        assert_eq!(turns(&app, "two again"), pairs(&again));
         assert_eq!(turns(&app, "elsewhere"), pairs(&[("user", "elsewhere")]));
         let chat = said.of("conversation").strip_prefix("conv_").unwrap();
         let chat = uuid::Uuid::try_parse(chat).unwrap();
@@ -87,7 +94,7 @@ on_both_databases! {
     }
 
     async fn a_busy_chat_is_asked_once(kind: Kind) {
-        let (app, _) = driven(kind, "is_busy", &[("on_busy", "reject")]).await;
+        let (app, _) = driven(kind, "is_busy", &[]).await;
         app.stop().await;
     }
 

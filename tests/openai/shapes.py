@@ -87,12 +87,12 @@ def response(raw):
     status, items = raw["status"], raw["output"]
     statuses = {item["status"] for item in items}
     demand(status != "queued" or items == [], "a queued response has no output", raw)
-    demand((status in OVER) == (raw["completed_at"] is not None), "completed_at", raw)
+    demand((status == "completed") == (raw["completed_at"] is not None), "completed_at", raw)
     demand((status == "failed") == (raw["error"] is not None), "error", raw)
     demand((status == "incomplete") == (raw["incomplete_details"] is not None), "details", raw)
-    demand(status != "completed" or statuses == {"completed"}, "completed items", raw)
+    demand(status != "completed" or statuses <= {"completed"}, "completed items", raw)
     demand(status in OPEN or "in_progress" not in statuses, "an item goes on", raw)
-    demand(status in OPEN or raw["usage"] is not None, "usage of what is over", raw)
+    demand((status in OPEN) == (raw["usage"] is None), "usage of what is over", raw)
     if raw["usage"]:
         usage = raw["usage"]
         total = usage["input_tokens"] + usage["output_tokens"]
