@@ -120,7 +120,11 @@ async fn every_parameter_is_in_its_table_and_treated_so() {
     let (model, upstream) = Model::start().await;
     let app = TestApp::start(Kind::Sqlite, upstream).await;
     let tables = tables();
-    let methods: Vec<&str> = tables.iter().flat_map(|(methods, _)| methods).map(String::as_str).collect();
+    let methods: Vec<&str> = tables
+        .iter()
+        .flat_map(|(methods, _)| methods)
+        .map(String::as_str)
+        .collect();
     for method in ["responses.create", "responses.retrieve"] {
         assert!(methods.contains(&method), "{method} has no table");
     }

@@ -99,9 +99,8 @@ impl Driver {
         };
         let ended = tokio::time::timeout(PATIENCE, read).await;
         let errors = || fs::read_to_string(self.dir.path().join("errors")).unwrap_or_default();
-        let status = ended.unwrap_or_else(|_| {
-            panic!("{} has no end: {:?}\n{}", self.name, self.said, errors())
-        });
+        let status = ended
+            .unwrap_or_else(|_| panic!("{} has no end: {:?}\n{}", self.name, self.said, errors()));
         assert!(
             status.success(),
             "{}: {:?}\n{}",

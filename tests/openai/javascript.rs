@@ -1,4 +1,4 @@
-//! The client of npm.
+//! The client for JavaScript.
 
 use super::driver::Said;
 use super::{Driver, Model, types};
@@ -8,7 +8,9 @@ use crate::support::database::Kind;
 async fn driven(kind: Kind, scenarios: &str, settings: &[(&str, &str)]) -> (TestApp, Said) {
     let (model, upstream) = Model::start().await;
     let app = TestApp::start_with(kind, upstream, settings).await;
-    let said = Driver::javascript(scenarios, &[&app.base]).end(&model).await;
+    let said = Driver::javascript(scenarios, &[&app.base])
+        .end(&model)
+        .await;
     (app, said)
 }
 

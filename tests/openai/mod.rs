@@ -1,4 +1,4 @@
-//! OpenAI's own clients, of PyPI and npm, drive the surface under `/v1`: the programs in this folder do what their users do,
+//! OpenAI's own clients, for Python and JavaScript, drive the surface under `/v1`: the programs in this folder do what their users do,
 //! and hold all that they get against the clients' own models.
 
 mod document;

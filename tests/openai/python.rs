@@ -1,4 +1,4 @@
-//! The client of PyPI.
+//! The client for Python.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,9 @@ async fn driven(kind: Kind, scenarios: &str, settings: &[(&str, &str)]) -> (Test
 /// What the model was asked when the last word was this.
 fn asked(app: &TestApp, words: &str) -> Received {
     let received = app.upstream.received();
-    let found = received.into_iter().find(|request| request.asked() == words);
+    let found = received
+        .into_iter()
+        .find(|request| request.asked() == words);
     found.unwrap_or_else(|| panic!("nobody asked {words}"))
 }
 
@@ -51,6 +53,11 @@ on_both_databases! {
         let chat = response["pollen"]["chat_uuid"].as_str().unwrap();
         let page = app.get_page(&format!("/chat/{chat}")).await.expect(200);
         assert!(page.text.contains("Half of it, and the rest."), "{}", page.text);
+        app.stop().await;
+    }
+
+    async fn an_answer_that_takes_longer_than_the_server_waits(kind: Kind) {
+        let (app, _) = driven(kind, "waits_in_vain", &[("limits.longest_wait_ms", "300")]).await;
         app.stop().await;
     }
 

@@ -25,13 +25,19 @@ async fn goes(app: &TestApp, way: &Way) {
     let said = driver.end(&Model::default()).await;
     let text: String = serde_json::from_str(said.of("text")).unwrap();
     assert_eq!(text, answer::text());
-    let direct = app.get(&format!("/v1/responses/{}", said.of("response"))).await;
+    let direct = app
+        .get(&format!("/v1/responses/{}", said.of("response")))
+        .await;
     let chat = direct.expect(200).json()["pollen"]["chat_uuid"].clone();
     let messages = app.messages(chat.as_str().unwrap()).await;
     assert_eq!(messages.len(), 2);
     assert_eq!(messages[1]["content"], answer::text());
     let chats = app.get("/chat/list").await.json();
-    assert_eq!(chats["chats"].as_array().unwrap().len(), 1, "it was asked once");
+    assert_eq!(
+        chats["chats"].as_array().unwrap().len(),
+        1,
+        "it was asked once"
+    );
 }
 
 async fn goes_through(kind: &Kind) {
@@ -72,8 +78,14 @@ async fn through_the_gateway() {
     let (app, port) = pollen().await;
     let gateway = Gateway::start(port, port).await;
     goes(&app, &gateway.way).await;
-    let cut = gateway.deeds().cut.load(std::sync::atomic::Ordering::Relaxed);
-    let dropped = gateway.deeds().dropped.load(std::sync::atomic::Ordering::Relaxed);
+    let cut = gateway
+        .deeds()
+        .cut
+        .load(std::sync::atomic::Ordering::Relaxed);
+    let dropped = gateway
+        .deeds()
+        .dropped
+        .load(std::sync::atomic::Ordering::Relaxed);
     assert!(cut > 0 && dropped > 0, "{:?}", gateway.deeds());
     app.stop().await;
 }
