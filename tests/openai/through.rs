@@ -1,5 +1,7 @@
 //! The clients' way leads through proxies that cut, buffer and drop: the same ones, and the same answer, as in `proxies`.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::{Driver, Model};
 use crate::proxies::gateway::Gateway;
 use crate::proxies::intermediary::{Intermediary, Kind, Way};
@@ -17,11 +19,15 @@ async fn pollen() -> (TestApp, u16) {
     (app, port)
 }
 
-/// A client of Python goes this way and ends with the whole text, which is there once.
+/// A client for Python goes this way.
 async fn goes(app: &TestApp, way: &Way) {
     let mut arguments = vec![way.base.as_str()];
     arguments.extend(way.proxy.as_deref());
-    let driver = Driver::python("through", &arguments);
+    arrives(app, Driver::python("through", &arguments)).await;
+}
+
+/// A client ends with the whole text, which is there once.
+async fn arrives(app: &TestApp, driver: Driver) {
     let said = driver.end(&Model::default()).await;
     let text: String = serde_json::from_str(said.of("text")).unwrap();
     assert_eq!(text, answer::text());
@@ -73,19 +79,27 @@ async fn through_a_proxy_of_http_1_0() {
     goes_through(&APACHE).await;
 }
 
+/// It was as bad as it is said to be.
+fn assert_bad(gateway: &Gateway) {
+    let deeds = gateway.deeds();
+    let did = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+    assert!(did(&deeds.cut) > 0 && did(&deeds.dropped) > 0, "{deeds:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn through_the_gateway() {
     let (app, port) = pollen().await;
     let gateway = Gateway::start(port, port).await;
     goes(&app, &gateway.way).await;
-    let cut = gateway
-        .deeds()
-        .cut
-        .load(std::sync::atomic::Ordering::Relaxed);
-    let dropped = gateway
-        .deeds()
-        .dropped
-        .load(std::sync::atomic::Ordering::Relaxed);
-    assert!(cut > 0 && dropped > 0, "{:?}", gateway.deeds());
+    assert_bad(&gateway);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_client_for_javascript_goes_through_the_gateway() {
+    let (app, port) = pollen().await;
+    let gateway = Gateway::start(port, port).await;
+    arrives(&app, Driver::javascript("through", &[&gateway.way.base])).await;
+    assert_bad(&gateway);
     app.stop().await;
 }
