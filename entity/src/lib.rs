@@ -16,12 +16,14 @@ pub mod share;
 pub mod token_ledger;
 pub mod user;
 
+mod asked_as;
 mod ids;
 mod metadata;
 mod origin;
 mod parameters;
 mod timestamp;
 
+pub use asked_as::{AskedAs, Surface};
 pub use ids::{ArchiveId, ChatId, MessageId, OwnerId, RequestId, SessionId, ShareId, TokenId};
 pub use metadata::Metadata;
 pub use origin::Origin;

@@ -3,7 +3,7 @@
 use sea_orm::entity::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, MessageId, Parameters, RequestId, Timestamp};
+use crate::{AskedAs, ChatId, MessageId, Parameters, RequestId, Timestamp};
 
 /// `queued` → `running` → `completed` | `failed` | `cancelled`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumIter, DeriveActiveEnum, Serialize, Deserialize)]
@@ -85,6 +85,11 @@ pub struct Model {
     /// The trace that it belongs to, as W3C's header writes it; none where it is not traced.
     #[sea_orm(column_type = "Text", nullable)]
     pub traceparent: Option<String>,
+    /// What the system says for this answer alone, before what it says in the chat.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub instructions: Option<String>,
+    /// What a program said beside the question; none where a person asked.
+    pub asked_as: Option<AskedAs>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -12,6 +12,7 @@ mod m20261127_000006_writes;
 mod m20261128_000007_traces;
 mod m20261128_000008_metadata;
 mod m20261128_000009_archives;
+mod m20261128_000010_openai;
 
 pub struct Migrator;
 
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261128_000007_traces::Migration),
             Box::new(m20261128_000008_metadata::Migration),
             Box::new(m20261128_000009_archives::Migration),
+            Box::new(m20261128_000010_openai::Migration),
         ]
     }
 }

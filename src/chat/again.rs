@@ -5,7 +5,7 @@
 use entity::chat::Model as Chat;
 use entity::chat_message::{Model as Message, Role, Status};
 use entity::llm_request::CacheUse;
-use entity::{MessageId, OwnerId, Parameters, RequestId, llm_request};
+use entity::{AskedAs, MessageId, OwnerId, Parameters, RequestId, llm_request};
 
 use super::standing::Standing;
 use super::{AllowanceError, Chats, ModelError, Once, OnceError, Sent};
@@ -29,6 +29,10 @@ pub struct Otherwise {
     pub model: Option<String>,
     /// Parameters that go before the chat's.
     pub parameters: Option<Parameters>,
+    /// What the system says for this answer alone.
+    pub instructions: Option<String>,
+    /// What a program is to be told again.
+    pub asked_as: Option<AskedAs>,
     pub cache_use: CacheUse,
 }
 
@@ -38,9 +42,12 @@ impl Otherwise {
         let named = before.filter(|before| before.names_model);
         let named = named.and_then(|before| before.model.clone());
         let parameters = before.and_then(|before| before.parameters.clone());
+        let instructions = before.and_then(|before| before.instructions.clone());
         Self {
             model: self.model.clone().or(named),
             parameters: self.parameters.clone().or(parameters),
+            instructions: self.instructions.clone().or(instructions),
+            asked_as: self.asked_as.clone(),
             cache_use: self.cache_use,
         }
     }

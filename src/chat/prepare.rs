@@ -7,6 +7,7 @@ use entity::chat::Model as Chat;
 use entity::chat_message::{Model as Message, Role};
 use entity::{Origin, Parameters, llm_request};
 
+use super::agents::finished_message;
 use super::{Chats, Claimed};
 use crate::model::context::{self, Kind, TooLong, Weight};
 use crate::model::failure::{Failure, FailureCode};
@@ -150,6 +151,10 @@ impl Chats {
         let wanted = parameters::first_of(levels.into_iter().flatten());
         let can = route.provider.capabilities();
         let mut messages = history(all, &asked);
+        if let Some(words) = &request.instructions {
+            let now = request.created_at;
+            messages.insert(0, finished_message(&chat, Role::System, words, now));
+        }
         if !route.provider.sends_reasoning() {
             // What is not sent does not count either.
             for message in &mut messages {

@@ -328,6 +328,8 @@ impl Chats {
             first_token_at: None,
             finished_at: None,
             traceparent: trace::traceparent(),
+            instructions: otherwise.instructions.clone(),
+            asked_as: otherwise.asked_as.clone(),
         })
     }
 }

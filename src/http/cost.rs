@@ -7,7 +7,8 @@ use axum::http::{Extensions, Method};
 use crate::limit::Budget;
 
 /// What asks a model, or may.
-const SENDS: [(Method, &str); 5] = [
+const SENDS: [(Method, &str); 6] = [
+    (Method::POST, "/v1/responses"),
     (Method::POST, "/chat/{uuid}/send"),
     (Method::POST, "/chat/message/{uuid}/retry"),
     (Method::POST, "/chat/message/{uuid}/regenerate"),
@@ -15,7 +16,8 @@ const SENDS: [(Method, &str); 5] = [
     (Method::PUT, "/chat/message/{uuid}"),
 ];
 /// What takes a message; the body of anything else has a few fields.
-const TAKES_MESSAGES: [(Method, &str); 4] = [
+const TAKES_MESSAGES: [(Method, &str); 5] = [
+    (Method::POST, "/v1/responses"),
     (Method::POST, "/chat/create"),
     (Method::POST, "/chat/{uuid}/send"),
     (Method::POST, "/chat/message/{uuid}/edit"),
@@ -41,6 +43,8 @@ const POLLS: [&str; 5] = [
     "/shared/{secret}/message/{uuid}/tokens",
     "/shared/{secret}/messages",
 ];
+/// The same, but not what follows.
+const POLLED: [&str; 1] = ["/v1/responses/{id}"];
 /// What is posted only because it is too long for an address.
 const POSTED_READS: [&str; 1] = ["/poll"];
 /// What whoever runs the server asks, which is answered whatever else happens.
@@ -63,7 +67,7 @@ pub fn route_of(extensions: &Extensions) -> &str {
 
 /// Whether it is one of the polls of which clients send several a second.
 pub fn is_poll(route: &str) -> bool {
-    POLLS.iter().any(|poll| route.starts_with(poll))
+    POLLS.iter().any(|poll| route.starts_with(poll)) || POLLED.contains(&route)
 }
 
 /// Whether a request changes nothing.
@@ -156,8 +160,12 @@ mod tests {
     /// A route that is renamed is not to lose its limits.
     #[test]
     fn what_is_named_is_there() {
-        let files = std::fs::read_dir("src/http/routes").unwrap();
-        let texts = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+        let folders = ["src/http/routes", "src/http/v1"];
+        let files = folders.map(|folder| std::fs::read_dir(folder).unwrap());
+        let texts = files
+            .into_iter()
+            .flatten()
+            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
         let routes: String = texts.collect();
         let named = SENDS
             .iter()
@@ -168,7 +176,13 @@ mod tests {
         let reads = DEAR_READS
             .into_iter()
             .filter(|route| !route.starts_with("/me/"));
-        for route in named.chain(reads).chain(VITAL).chain(FREE).chain(POLLS) {
+        for route in named
+            .chain(reads)
+            .chain(VITAL)
+            .chain(FREE)
+            .chain(POLLS)
+            .chain(POLLED)
+        {
             assert!(routes.contains(&format!("\"{route}\"")), "{route}");
         }
     }

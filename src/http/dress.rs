@@ -14,6 +14,7 @@ use super::peer::ClientAddress;
 use super::problem::Problem;
 use super::rate::{RATE_LIMIT, RATE_LIMIT_POLICY};
 use super::reply;
+use super::v1;
 use super::view::frame::Frame;
 use super::view::problem::{ProblemFragment, ProblemPage};
 use crate::trace::{self, Tracer};
@@ -149,7 +150,9 @@ impl Dress {
         let status = problem.kind.status();
         let path = link::masked(self.uri.path());
         let body = problem.body(&path, self.id.as_str());
+        let is_api = v1::is_here(self.uri.path());
         let written = match self.form {
+            _ if is_api => v1::write_out(problem, &path, self.id.as_str()),
             Form::Json => reply::json(status, &body).map(|mut response| {
                 response
                     .headers_mut()
@@ -185,6 +188,9 @@ impl Dress {
             if let Some(value) = bare.headers().get(&name) {
                 written.headers_mut().insert(name, value.clone());
             }
+        }
+        if is_api {
+            v1::tell_when(written.headers_mut());
         }
         written
     }

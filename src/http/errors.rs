@@ -7,8 +7,9 @@ use crate::chat::{
     AboutError, AccessError, AgainError, AgentError, AllowanceError, ArchiveError, CancelError,
     ChatPollError, CreateError, DeleteChatError, DeleteMessageError, EditError, ExportError,
     ForgetError, ImportError, InspectError, ListError, MessageError, MessagesError, ModelError,
-    OnceError, ReactError, RestoreError, RevokeShareError, SearchError, SelectError, SendError,
-    ShareError, SharesError, TakeoutError, TokensError, UpdateError, UsageError,
+    OnceError, ReactError, RespondError, ResponseError, RestoreError, RevokeShareError,
+    SearchError, SelectError, SendError, ShareError, SharesError, TakeoutError, TokensError,
+    UpdateError, UsageError,
 };
 use crate::identity::{IdentityError, TokenError, UserError};
 use crate::model::allowance::Measure;
@@ -24,6 +25,57 @@ impl From<ChatPollError> for Problem {
         match error {
             ChatPollError::Access(error) => error.into(),
             ChatPollError::Messages(error) => error.into(),
+        }
+    }
+}
+
+impl From<ResponseError> for Problem {
+    fn from(error: ResponseError) -> Self {
+        match error {
+            ResponseError::NotFound => Self::bare(Kind::MessageNotFound),
+            ResponseError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RespondError> for Problem {
+    fn from(error: RespondError) -> Self {
+        let text = error.to_string();
+        match error {
+            RespondError::Text(error) => {
+                let field = match error.field() {
+                    "message" => "input",
+                    field => field,
+                };
+                Self::from(error).of_param(field, "invalid_value")
+            }
+            RespondError::Metadata(error) => {
+                Self::from(error).of_param("metadata", "invalid_value")
+            }
+            RespondError::Model(error) => match &error {
+                ModelError::Unknown(_) | ModelError::Text(_) => {
+                    Self::from(error).of_param("model", "model_not_found")
+                }
+                ModelError::Tier { .. } => Self::from(error).of_param("model", "tier_needed"),
+                ModelError::Parameter(wrong) => {
+                    let param = match wrong.field {
+                        "max_tokens" => "max_output_tokens",
+                        "reasoning_effort" => "reasoning.effort",
+                        field => field,
+                    };
+                    Self::from(error).of_param(param, "invalid_value")
+                }
+            },
+            RespondError::Agent(error) => error.into(),
+            RespondError::Allowance(error) => error.into(),
+            RespondError::PreviousNotFound => Self::new(Kind::MessageNotFound, text)
+                .of_param("previous_response_id", "previous_response_not_found"),
+            RespondError::ChatNotFound => Self::new(Kind::ChatNotFound, text)
+                .of_param("conversation", "conversation_not_found"),
+            RespondError::Busy => Self::new(Kind::ChatBusy, text),
+            RespondError::UserGone => Self::bare(Kind::UserGone),
+            RespondError::Once(error) => error.into(),
+            RespondError::Store(error) => error.into(),
         }
     }
 }

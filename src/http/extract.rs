@@ -554,7 +554,8 @@ pub(super) fn at_path<T: DeserializeOwned>(name: &str, body: &[u8]) -> Result<T,
             ("", "") => return Problem::new(Kind::InvalidField, error.to_string()),
             (name, path) => format!("{name}{path}"),
         };
-        Problem::new(Kind::InvalidField, format!("`{path}`: {error}"))
+        let detail = format!("`{path}`: {error}");
+        Problem::new(Kind::InvalidField, detail).of_param(path, "invalid_type")
     })?;
     json.end()
         .map_err(|error| Problem::new(Kind::MalformedRequest, error.to_string()))?;

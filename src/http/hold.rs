@@ -93,6 +93,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Hold {
     }
 }
 
+/// The same for what waits in any case, as long as may be.
+pub(super) struct LongestHold(pub Hold);
+
+impl<S: Send + Sync> FromRequestParts<S> for LongestHold {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Ok(Self(Hold(Some(Wanted {
+            seconds: u64::MAX,
+            who: parts.clone(),
+        }))))
+    }
+}
+
 /// Whether a poll would like to wait.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     headers.contains_key(PREFER)

@@ -26,6 +26,7 @@ mod reply;
 mod routes;
 mod serve;
 mod tag;
+mod v1;
 mod view;
 mod visitor;
 

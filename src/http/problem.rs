@@ -11,6 +11,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::v1::ApiError;
+
 /// The kinds of problem that there are. A kind's slug is part of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -428,6 +430,8 @@ pub struct Problem {
     pub retry_after_s: Option<u64>,
     /// Why it came to a 5xx, for the log alone.
     pub cause: Option<Arc<str>>,
+    /// What programs under `/v1` are told beside.
+    pub api: Option<Box<ApiError>>,
 }
 
 /// The body of a problem in JSON, in the order of RFC 9457.
@@ -451,6 +455,7 @@ impl Problem {
             detail: Some(detail.into()),
             retry_after_s: None,
             cause: None,
+            api: None,
         }
     }
 
@@ -461,6 +466,7 @@ impl Problem {
             detail: None,
             retry_after_s: None,
             cause: None,
+            api: None,
         }
     }
 

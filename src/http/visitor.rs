@@ -7,6 +7,7 @@ use axum::http::{Extensions, HeaderMap};
 use super::extract::Form;
 use super::identify::Identified;
 use super::peer::ClientAddress;
+use super::v1;
 
 #[derive(Clone)]
 pub(super) struct Visitor {
@@ -32,8 +33,14 @@ impl Visitor {
             let visitor = Self::new(ClientAddress::UNKNOWN, request.headers());
             request.extensions_mut().insert(visitor);
         }
+        let is_api = v1::is_here(request.uri().path());
         let nobody = || Self::new(ClientAddress::UNKNOWN, &HeaderMap::new());
-        request.extensions_mut().get_or_insert_with(nobody)
+        let visitor = request.extensions_mut().get_or_insert_with(nobody);
+        if is_api {
+            // There is nothing to be seen there, whoever looks.
+            visitor.form = Form::Json;
+        }
+        visitor
     }
 
     /// What finds out who it is.

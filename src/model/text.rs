@@ -34,6 +34,19 @@ pub enum TextError {
     },
 }
 
+impl TextError {
+    /// The field that is wrong.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Empty { field }
+            | Self::TooLong { field, .. }
+            | Self::Nul { field }
+            | Self::Shape { field, .. } => field,
+        }
+    }
+}
+
 /// What a user says: not blank, within the limit, storable, otherwise kept to the letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageText(String);
@@ -75,6 +88,21 @@ impl MessageText {
             None => Title::of_new_chat(),
         }
     }
+}
+
+/// Whether a text that may be blank can be stored.
+///
+/// # Errors
+/// If it is longer than `limit` bytes of UTF-8, or holds U+0000.
+pub fn check_text(field: &'static str, text: &str, limit: usize) -> Result<(), TextError> {
+    if text.len() > limit {
+        return Err(TextError::TooLong {
+            field,
+            bytes: text.len(),
+            limit,
+        });
+    }
+    refuse_nul(field, text)
 }
 
 /// A chat's title: one line, never blank.

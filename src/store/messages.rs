@@ -6,7 +6,7 @@ use entity::{
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect,
+    QueryFilter, QueryOrder, QuerySelect, Select,
     sea_query::{Expr, ExprTrait, Query},
 };
 
@@ -155,6 +155,18 @@ impl Store {
     }
 }
 
+/// The ids of what is asked in a chat, where it is there to be seen. A command asks nothing.
+fn questions(chat: ChatId) -> Select<Entity> {
+    Entity::find()
+        .select_only()
+        .column(Column::Id)
+        .filter(Column::ChatId.eq(chat))
+        .filter(Column::Role.eq(Role::User))
+        .filter(Column::RequestId.is_not_null())
+        .filter(Column::DeletedAt.is_null())
+        .filter(Column::SupersededAt.is_null())
+}
+
 impl Tx {
     /// # Errors
     /// If the database fails.
@@ -205,14 +217,22 @@ impl Tx {
     /// # Errors
     /// If the database fails.
     pub async fn has_question(&self, chat: ChatId) -> Result<bool, StoreError> {
-        let question: Option<MessageId> = Entity::find()
-            .select_only()
-            .column(Column::Id)
-            .filter(Column::ChatId.eq(chat))
-            .filter(Column::Role.eq(Role::User))
-            .filter(Column::RequestId.is_not_null())
-            .filter(Column::DeletedAt.is_null())
-            .filter(Column::SupersededAt.is_null())
+        let question: Option<MessageId> =
+            questions(chat).into_tuple().one(self.connection()).await?;
+        Ok(question.is_some())
+    }
+
+    /// Whether something has been asked behind this place in a chat that is there to be seen.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn has_question_after(
+        &self,
+        chat: ChatId,
+        sequence: i64,
+    ) -> Result<bool, StoreError> {
+        let question: Option<MessageId> = questions(chat)
+            .filter(Column::Sequence.gt(sequence))
             .into_tuple()
             .one(self.connection())
             .await?;

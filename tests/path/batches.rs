@@ -72,6 +72,8 @@ async fn queue(store: &Store, chat: ChatId, sequence: i64, at: i64) -> RequestId
         first_token_at: None,
         finished_at: None,
         traceparent: None,
+        instructions: None,
+        asked_as: None,
     };
     let insert = store.tx(|tx| async move { tx.insert_request(request.clone()).await });
     insert.await.unwrap();

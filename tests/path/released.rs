@@ -9,7 +9,7 @@ use crate::support::database::Kind;
 use crate::support::{Database, TestApp, Upstream, app::eventually};
 
 /// What each version wrote, by the number of its migrations.
-const ROWS: [&str; 9] = [
+const ROWS: [&str; 10] = [
     include_str!("fixtures/rows_01.sql"),
     include_str!("fixtures/rows_02.sql"),
     include_str!("fixtures/rows_03.sql"),
@@ -19,6 +19,7 @@ const ROWS: [&str; 9] = [
     include_str!("fixtures/rows_07.sql"),
     include_str!("fixtures/rows_08.sql"),
     include_str!("fixtures/rows_09.sql"),
+    include_str!("fixtures/rows_10.sql"),
 ];
 
 /// The UUIDs of the fixtures end with their number.

@@ -64,7 +64,7 @@ enum Thing {
 }
 
 /// All there is.
-const ROWS: [(&str, &str, Needs, Thing); 92] = [
+const ROWS: [(&str, &str, Needs, Thing); 99] = [
     ("GET", "/", Read, None),
     ("GET", "/_components", Nobody, None),
     ("GET", "/account", Read, None),
@@ -183,6 +183,13 @@ const ROWS: [(&str, &str, Needs, Thing); 92] = [
     ("GET", "/tokens", Read, None),
     ("POST", "/tokens", Write, None),
     ("GET", "/usage", Read, None),
+    ("GET", "/v1/models", Read, None),
+    ("GET", "/v1/models/{model}", Read, None),
+    ("POST", "/v1/responses", Write, None),
+    ("GET", "/v1/responses/{id}", Read, Message),
+    ("DELETE", "/v1/responses/{id}", Write, Message),
+    ("POST", "/v1/responses/{id}/cancel", Write, Message),
+    ("GET", "/v1/responses/{id}/input_items", Read, Message),
 ];
 
 /// One line of the table.
@@ -313,7 +320,13 @@ fn expected(row: &Row, who: Who, relation: Relation) -> Outcome {
 }
 
 fn outcome(answer: &Answer) -> Outcome {
-    let kind = || answer.json()["type"].as_str().unwrap().to_owned();
+    let kind = || {
+        let body = answer.json();
+        // As it is told under `/v1`.
+        let code = body["error"]["code"].as_str();
+        let code = code.map(|code| format!("/problems/{}", code.replace('_', "-")));
+        code.unwrap_or_else(|| body["type"].as_str().unwrap().to_owned())
+    };
     match answer.status.as_u16() {
         200..=399 | 409 => Allowed,
         401 => SignInNeeded,
@@ -382,6 +395,8 @@ impl Target {
             ("{last_uuid}", &self.last),
             ("{secret}", &self.secret),
             ("{alias}", alias),
+            ("{id}", &self.uuid),
+            ("{model}", "scripted-model"),
             ("{position}", "0"),
             ("{number}", "1"),
             ("{file}", "pollen.css"),
@@ -885,6 +900,7 @@ fn body(row: &Row, guest: &str) -> Value {
             json!({"schema": "/schemas/chat-export-1.json", "version": 1, "uuid": Uuid::now_v7(), "title": "Imported",
                 "created_at": time, "updated_at": time, "messages": []})
         }
+        "/v1/responses" => json!({"input": "more", "background": true}),
         "/tokens" => json!({"name": "made", "scope": "read"}),
         "/admin/user/{uuid}" => json!({"tier": ""}),
         "/me/delete" | "/admin/user/{uuid}/delete" => json!({"confirm": "delete"}),

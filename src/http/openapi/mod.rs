@@ -24,7 +24,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 use super::AppState;
 use super::extract::IDEMPOTENCY_KEY;
 use super::problem::{Kind, Problem, ProblemBody};
-use super::routes;
+use super::{routes, v1};
 
 pub use parts::{Conflict, HavingParams, OnceKey, Refused, TooLong, Unchanged, WaitPreference};
 
@@ -40,6 +40,8 @@ pub const UNDOCUMENTED: [(Method, &str); 3] = [
 const EXAMPLE_UUID: &str = "01990f5e-7c1a-7b6e-9f0a-3c5d8e2b4a62";
 /// The name of the shape that all problems have, and what the names of their answers begin with.
 const PROBLEM: &str = "Problem";
+/// The same under `/v1`.
+const API_ERROR: &str = "ApiError";
 
 const DESCRIPTION: &str = "An AI chat server that is polled. The same addresses answer browsers in HTML \
     (`Accept: text/html`, or `HX-Request: true`), and take forms; this document describes their JSON. \
@@ -105,12 +107,18 @@ fn finished(mut document: OpenApi) -> OpenApi {
     let components = document.components.get_or_insert_default();
     let mut schemas = vec![(PROBLEM.to_owned(), ProblemBody::schema())];
     ProblemBody::schemas(&mut schemas);
+    schemas.push((API_ERROR.to_owned(), v1::ErrorBody::schema()));
+    v1::ErrorBody::schemas(&mut schemas);
     components.schemas.extend(schemas);
     for kind in Kind::ALL {
         let name = problem_name(kind.status().as_u16());
         let alike = components.responses.entry(name);
         alike.or_insert_with(|| problems_like(kind).into());
     }
+    let error = api_error();
+    components
+        .responses
+        .insert(API_ERROR.to_owned(), error.into());
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations_mut(item) {
             if let Some(operation) = operation {
@@ -123,6 +131,15 @@ fn finished(mut document: OpenApi) -> OpenApi {
     }
     examples::add(&mut document);
     document
+}
+
+/// A problem as it is told under `/v1`, where the status of one may be another one.
+fn api_error() -> Response {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(API_ERROR)));
+    ResponseBuilder::new()
+        .description("A problem in the shape of OpenAI's interface")
+        .content("application/json", content.build())
+        .build()
 }
 
 fn problem_name(status: u16) -> String {
@@ -201,8 +218,20 @@ fn finish(method: &Method, path: &str, operation: &mut Operation) {
         problems.extend([400, 408, 413, 415, 422]);
     }
     let responses = &mut operation.responses.responses;
+    if v1::is_here(path) {
+        // Whatever came with what the handler says of itself.
+        responses.retain(|status, _| !status.starts_with(['4', '5']));
+        if !method.is_safe() {
+            problems.extend([402, 409]);
+        }
+    }
     for status in problems {
-        responses.insert(status.to_string(), problem(status).into());
+        let problem = if v1::is_here(path) {
+            Ref::from_response_name(API_ERROR)
+        } else {
+            problem(status)
+        };
+        responses.insert(status.to_string(), problem.into());
     }
 }
 

@@ -256,6 +256,7 @@ async fn send(
             model: body.model,
             parameters: body.parameters,
             cache_use,
+            ..Otherwise::default()
         },
     };
     let sent = app.chats.send(&chat, new, once.as_ref()).await?;

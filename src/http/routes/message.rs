@@ -225,6 +225,7 @@ async fn again(
         model: body.model,
         parameters: body.parameters,
         cache_use,
+        ..Otherwise::default()
     };
     let once: Option<&Once> = once.as_ref();
     let asked = app.chats.ask_again(owner, id, again, otherwise, once);

@@ -77,4 +77,5 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .merge(sign_in::router())
         .merge(account::router())
         .merge(admin::router())
+        .merge(super::v1::router())
 }

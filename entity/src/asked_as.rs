@@ -1,0 +1,33 @@
+//! What a program said beside its question, stored as JSON with the request.
+
+use std::collections::BTreeMap;
+
+use sea_orm::FromJsonQueryResult;
+use serde::{Deserialize, Serialize};
+
+/// How a request was asked for through the routes under `/v1`, so that the program is told it again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
+#[serde(default)]
+pub struct AskedAs {
+    pub surface: Surface,
+    /// What the program keeps with it for itself.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// The response that it goes on from, as the program named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// The program did not want to wait.
+    pub background: bool,
+    /// The chat is to go before long.
+    pub is_passing: bool,
+}
+
+/// What a program calls the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Surface {
+    #[default]
+    Response,
+    Run,
+    Completion,
+}
