@@ -14,8 +14,10 @@ use super::driver::folder_with_the_packages;
 /// The compiler, in a folder that has the packages.
 const COMPILER: &str = "node_modules/typescript/bin/tsc";
 const PRELUDE: &str = "import type OpenAI from 'openai';\n\
-    // Ours is in one object; the client itself makes `output_text`, and does not know `store`.\n\
-    type Response = Omit<OpenAI.Responses.Response, 'output_text'> & { store: boolean; pollen: object };\n\
+    // Ours is in one object; the client itself makes `output_text`, and does not know `store`, nor that `usage` is null at first.\n\
+    type Usage = { usage: OpenAI.Responses.ResponseUsage | null };\n\
+    type Known = Omit<OpenAI.Responses.Response, 'output_text' | 'usage'>;\n\
+    type Response = Known & Usage & { store: boolean; pollen: object };\n\
     type Page<T> = { object: 'list'; data: T[]; has_more?: boolean; first_id?: string | null; last_id?: string | null };\n";
 
 /// The type that something of this kind is to have; none: the client has none for it.
