@@ -374,7 +374,16 @@ def once(pollen):
     assert first.id == second.id
     refused(openai.APIStatusError, lambda: ask(pollen, "Other", extra_headers=key), status_code=422)
     assert ask(pollen, "Hello").id != first.id
-    to_the_end(pollen, first)
+    # In the body it does the same, where headers do not get through.
+    key = {"pollen": {"idempotency_key": "7f3b"}}
+    third = ask(pollen, "Hello", extra_body=key)
+    assert ask(pollen, "Hello", extra_body=key).id == third.id != first.id
+    refused(openai.APIStatusError, lambda: ask(pollen, "Other", extra_body=key), status_code=422)
+    wrong = {"pollen": {"idempotency_keys": "7f3b"}}
+    refused(openai.BadRequestError, lambda: ask(pollen, "x", extra_body=wrong), param="pollen.idempotency_keys")
+    wrong = {"pollen": {"idempotency_key": ""}}
+    refused(openai.BadRequestError, lambda: ask(pollen, "x", extra_body=wrong))
+    to_the_end(pollen, third)
 
 
 def on_from(pollen):
@@ -456,6 +465,17 @@ def through(pollen):
     say("response", response.id)
 
 
+def through_a_loss(pollen):
+    """Answers are lost, and the client asks again by itself; headers are, and the key is in the body."""
+    shapes.is_direct = False
+    key = {"pollen": {"idempotency_key": str(uuid.uuid4())}}
+    made = {ask(pollen, "Tell me of pollen", extra_body=key).id for _ in range(20)}
+    assert len(made) == 1, made
+    response = to_the_end(pollen, pollen.responses.retrieve(made.pop()))
+    say("text", json.dumps(response.output_text))
+    say("response", response.id)
+
+
 SCENARIOS = {name: function for name, function in globals().items() if callable(function)}
 
 
@@ -463,8 +483,8 @@ def main():
     scenario, base, *more = sys.argv[1:]
     if scenario == "hundred":
         hundred(base)
-    elif scenario == "through":
-        through(client(base, *more, max_retries=20))
+    elif scenario.startswith("through"):
+        SCENARIOS[scenario](client(base, *more, max_retries=20))
     else:
         for name in scenario.split(","):
             SCENARIOS[name](client(base), *more)

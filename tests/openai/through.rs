@@ -96,6 +96,16 @@ async fn through_the_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_again_because_its_answer_was_lost_is_asked_once() {
+    let (app, port) = pollen().await;
+    let gateway = Gateway::start(port, port).await;
+    arrives(&app, Driver::python("through_a_loss", &[&gateway.way.base])).await;
+    assert!(gateway.deeds().dropped.load(Ordering::Relaxed) > 0);
+    assert_eq!(app.upstream.received().len(), 1);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_client_for_javascript_goes_through_the_gateway() {
     let (app, port) = pollen().await;
     let gateway = Gateway::start(port, port).await;

@@ -9,6 +9,7 @@ mod ids;
 mod input;
 mod models;
 mod object;
+mod own;
 mod page;
 mod responses;
 
@@ -17,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::AppState;
 
 pub(super) use error::{ApiError, ErrorBody, tell_when, write_out};
+pub(super) use own::key_in;
 
 /// What the paths of this interface begin with.
 const PREFIX: &str = "/v1/";
