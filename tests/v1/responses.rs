@@ -78,7 +78,7 @@ impl Reader {
         now
     }
 
-    async fn to_the_end(&mut self, app: &TestApp, id: &str) -> Value {
+    async fn read_to_the_end(&mut self, app: &TestApp, id: &str) -> Value {
         eventually("the text is at its end", async || {
             let now = self.poll(app, id).await;
             now["pollen"]["poll_after_ms"].is_null().then_some(now)
@@ -137,10 +137,10 @@ on_both_databases! {
         let now = reader.poll(&app, id).await;
         assert_eq!((&now["output"], &now["pollen"]["append"]), (&json!([]), &json!(true)), "nothing is new");
         gate.cancel();
-        let done = reader.to_the_end(&app, id).await;
+        let done = reader.read_to_the_end(&app, id).await;
         assert_eq!((reader.text.as_str(), reader.replaced, &done["status"]), ("åß∂ƒ end", 0, &json!("completed")));
         let mut stray = Reader { position: 1, ..Reader::default() };
-        stray.to_the_end(&app, id).await;
+        stray.read_to_the_end(&app, id).await;
         assert_eq!((stray.text.as_str(), stray.replaced), ("åß∂ƒ end", 1), "inside a character it heals");
         // Asked again on the page, the answer is another response; this one keeps its own words.
         let message = done["pollen"]["message_uuid"].as_str().unwrap();
@@ -172,8 +172,8 @@ on_both_databases! {
             (there.text == "half an ").then_some(())
         }).await;
         gate.cancel();
-        there.to_the_end(&other, id).await;
-        here.to_the_end(&app, id).await;
+        there.read_to_the_end(&other, id).await;
+        here.read_to_the_end(&app, id).await;
         assert_eq!((here.text.as_str(), there.text.as_str()), ("half an answer", "half an answer"));
         app.settle().await;
         other.abandon().await;
