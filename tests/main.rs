@@ -32,4 +32,5 @@ mod security;
 mod start;
 mod third_party;
 mod tidy;
+mod v1;
 mod wire;
