@@ -31,4 +31,5 @@ mod security;
 mod start;
 mod third_party;
 mod tidy;
+mod v1;
 mod wire;

@@ -1,0 +1,4 @@
+//! What programs of OpenAI's interface ask for.
+
+mod completions;
+mod threads;
