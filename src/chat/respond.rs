@@ -106,8 +106,8 @@ enum Place {
         chat: Box<Chat>,
         copied: Vec<Message>,
     },
-    /// Into this one, if nothing was asked there behind the question `last`.
-    Here { chat: ChatId, last: Option<Message> },
+    /// Into this one, if nothing was asked there behind the question that has this sequence.
+    Here { chat: ChatId, last: Option<i64> },
 }
 
 impl Chats {
@@ -211,7 +211,7 @@ impl Chats {
         let is_behind =
             |message: &Message| is_question(message) && message.sequence > last.sequence;
         if !all.iter().any(is_behind) {
-            let (chat, last) = (found.chat.id, Some(last));
+            let (chat, last) = (found.chat.id, Some(last.sequence));
             return Ok(Place::Here { chat, last });
         }
         let chat = Box::new(Chat {
@@ -262,7 +262,7 @@ impl Chats {
                     });
                 }
                 if let Some(last) = last
-                    && tx.has_question_after(*chat, last.sequence).await?
+                    && tx.has_question_after(*chat, *last).await?
                 {
                     return Err(StoreError::Stale.into());
                 }

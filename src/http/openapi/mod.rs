@@ -135,7 +135,11 @@ fn finished(mut document: OpenApi) -> OpenApi {
 
 /// A problem as it is told under `/v1`, where the status of one may be another one.
 fn api_error() -> Response {
-    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(API_ERROR)));
+    let example = json!({"error": {"message": "there is no response \"resp_1\"", "type": "invalid_request_error",
+        "param": "id", "code": "response_not_found"}});
+    let content = ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name(API_ERROR)))
+        .example(Some(example));
     ResponseBuilder::new()
         .description("A problem in the shape of OpenAI's interface")
         .content("application/json", content.build())

@@ -273,7 +273,7 @@ async fn create(
     let answered = app.chats.response(owner, request.0).await?;
     let answered = until_over(&app, hold, owner, answered).await?;
     let hint = app.load.poll_after_ms(Activity::Flowing);
-    let object = ResponseObject::new(answered, hint);
+    let object = ResponseObject::new(&answered, hint);
     match object.status {
         Status::Queued | Status::InProgress => Err(under_way(&object)),
         Status::Completed | Status::Incomplete => {

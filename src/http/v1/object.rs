@@ -230,27 +230,27 @@ pub struct Own {
 
 impl ResponseObject {
     /// `hint`: milliseconds until a poll is worth while.
-    pub fn new(response: Response, hint: u64) -> Self {
-        let status = status_of(&response);
+    pub fn new(response: &Response, hint: u64) -> Self {
+        let status = status_of(response);
         let asked = response.request.as_ref();
         let asked_as = asked.and_then(|request| request.asked_as.clone());
         let asked_as = asked_as.unwrap_or_default();
         let parameters = response.parameters();
         let answer = response.answer.as_ref();
-        let failure = failure_of(&response);
+        let failure = failure_of(response);
         let spent = response.spent.as_ref();
         Self {
             id: ids::write(ids::RESPONSE, response.id()),
             object: "response",
-            created_at: created_at(&response) / 1000,
+            created_at: created_at(response) / 1000,
             status,
             background: asked_as.background,
-            completed_at: completed_at(&response, status),
+            completed_at: completed_at(response, status),
             error: failure
                 .as_ref()
                 .filter(|_| status == Status::Failed)
                 .map(error_of),
-            incomplete_details: incomplete_reason(&response)
+            incomplete_details: incomplete_reason(response)
                 .map(|reason| IncompleteDetails { reason }),
             instructions: asked.and_then(|request| request.instructions.clone()),
             max_output_tokens: parameters.max_tokens,
@@ -274,7 +274,7 @@ impl ResponseObject {
             tools: Vec::new(),
             top_p: parameters.top_p,
             truncation: "auto",
-            usage: status.is_over().then(|| usage_of(&response)),
+            usage: status.is_over().then(|| usage_of(response)),
             metadata: asked_as.metadata,
             pollen: Own {
                 chat_uuid: response.chat.id,

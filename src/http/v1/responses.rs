@@ -59,7 +59,7 @@ async fn create(
     if waits {
         answered = until_over(&app, hold, owner, answered).await?;
     }
-    reply_with(&app, answered)
+    reply_with(&app, &answered)
 }
 
 /// What it has come to when it is over, or when the server's longest wait is.
@@ -104,7 +104,7 @@ async fn read(
     let uuid = response_id(&id)?;
     let Some(position) = params.starting_after else {
         let answered = app.chats.response(owner, uuid).await;
-        return reply_with(&app, answered.map_err(|error| of_id(error.into(), &id))?);
+        return reply_with(&app, &answered.map_err(|error| of_id(error.into(), &id))?);
     };
     let position = parse_position(&position);
     let position =
@@ -112,7 +112,7 @@ async fn read(
     let answered = app.chats.response(owner, uuid).await;
     let answered = answered.map_err(|error| of_id(error.into(), &id))?;
     let Some(answer) = answered.answer.as_ref().filter(|_| answered.is_shown) else {
-        return reply_with(&app, answered);
+        return reply_with(&app, &answered);
     };
     let cursors = Cursors {
         text: position,
@@ -120,14 +120,14 @@ async fn read(
     };
     let poll = app.chats.poll_tokens(owner, answer.row.id, cursors).await?;
     let hint = app.load.poll_after_ms(poll.activity);
-    let object = ResponseObject::new(answered, hint).since(poll, hint);
+    let object = ResponseObject::new(&answered, hint).since(poll, hint);
     reply_object(&object)
 }
 
 /// What has become of a deletion.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ApiDeleted)]
-struct Deleted {
+struct Deletion {
     #[schema(example = "resp_01990f5e7c1a7b6e9f0a3c5d8e2b4a62")]
     id: String,
     #[schema(pattern = "^response$")]
@@ -138,7 +138,7 @@ struct Deleted {
 
 /// Deletes a response with its question. What is under way is ended first.
 #[utoipa::path(
-    delete, path = "/v1/responses/{id}", responses((status = OK, body = Deleted))
+    delete, path = "/v1/responses/{id}", responses((status = OK, body = Deletion))
 )]
 async fn delete(
     State(app): State<AppState>,
@@ -147,12 +147,12 @@ async fn delete(
 ) -> Result<Response, Problem> {
     let deleted = app.chats.delete_response(owner, response_id(&id)?).await;
     deleted.map_err(|error| of_id(error.into(), &id))?;
-    let deleted = Deleted {
+    let deletion = Deletion {
         id,
         object: "response",
         deleted: true,
     };
-    reply::json(StatusCode::OK, &deleted)
+    reply::json(StatusCode::OK, &deletion)
 }
 
 /// Ends a response that is under way or waits. One that is over stays as it is.
@@ -166,7 +166,7 @@ async fn cancel(
 ) -> Result<Response, Problem> {
     let cancelled = app.chats.cancel_response(owner, response_id(&id)?).await;
     let cancelled = cancelled.map_err(|error| of_id(error.into(), &id))?;
-    reply_with(&app, cancelled)
+    reply_with(&app, &cancelled)
 }
 
 /// Something that the model was given.
@@ -266,7 +266,7 @@ fn of_id(problem: Problem, id: &str) -> Problem {
     }
 }
 
-fn reply_with(app: &AppState, answered: Answered) -> Result<Response, Problem> {
+fn reply_with(app: &AppState, answered: &Answered) -> Result<Response, Problem> {
     let hint = app.load.poll_after_ms(Activity::Flowing);
     reply_object(&ResponseObject::new(answered, hint))
 }

@@ -176,9 +176,9 @@ struct MessageCreation {
 
 impl RunObject {
     /// `hint`: milliseconds until a poll is worth while. None: it is not a request's.
-    pub fn new(run: Response, hint: u64) -> Option<Self> {
-        let request = run.request.clone()?;
-        let assistant_id = assistant_of(&request, &run);
+    pub fn new(run: &Response, hint: u64) -> Option<Self> {
+        let request = run.request.as_ref()?;
+        let assistant_id = assistant_of(request, run);
         let object = ResponseObject::new(run, hint);
         let status = object.status;
         let ended = |wanted: &[RequestStatus]| {

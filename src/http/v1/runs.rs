@@ -176,7 +176,7 @@ async fn create(
     let request = app.chats.run(owner, thread, body.read(cache_use)?, once);
     let request = request.await?;
     let run = app.chats.read_run(owner, thread, request).await?;
-    reply_with(&app, run)
+    reply_with(&app, &run)
 }
 
 /// Creates a thread and has its last message answered.
@@ -195,7 +195,7 @@ async fn create_and_run(
     let (new, once) = (body.read(cache_use)?, uploaded.once.as_ref());
     let request = app.chats.run_new_thread(owner, thread, new, once).await?;
     let run = app.chats.begun_run(owner, request).await?;
-    reply_with(&app, run)
+    reply_with(&app, &run)
 }
 
 /// The runs of a thread: all that has been asked in it.
@@ -217,7 +217,7 @@ async fn list(
     let mut runs = Vec::with_capacity(requests.len());
     for request in requests {
         let run = app.chats.read_run(owner, thread, request).await?;
-        runs.extend(RunObject::new(run, hint));
+        runs.extend(RunObject::new(&run, hint));
     }
     reply::json(StatusCode::OK, &place.with(runs))
 }
@@ -233,7 +233,7 @@ async fn read(
 ) -> Result<Response, Problem> {
     let (thread, run) = (thread_id(&thread)?, run_id(&id)?);
     let run = app.chats.read_run(owner, thread, run).await?;
-    reply_with(&app, run)
+    reply_with(&app, &run)
 }
 
 /// Sets what the program keeps with a run.
@@ -257,7 +257,7 @@ async fn update(
         }
         None => app.chats.read_run(owner, thread, run).await?,
     };
-    reply_with(&app, run)
+    reply_with(&app, &run)
 }
 
 /// Ends a run that is under way or waits. One that is over stays as it is.
@@ -272,7 +272,7 @@ async fn cancel(
 ) -> Result<Response, Problem> {
     let (thread, run) = (thread_id(&thread)?, run_id(&id)?);
     let run = app.chats.cancel_run(owner, thread, run).await?;
-    reply_with(&app, run)
+    reply_with(&app, &run)
 }
 
 /// Always refused: no run asks for tools.
@@ -304,7 +304,7 @@ async fn steps(
 ) -> Result<Response, Problem> {
     let (thread, run) = (thread_id(&thread)?, run_id(&id)?);
     let run = app.chats.read_run(owner, thread, run).await?;
-    let page = params.of(steps_of(&app, run), |step: &RunStep| step.id.clone())?;
+    let page = params.of(steps_of(&app, &run), |step: &RunStep| step.id.clone())?;
     reply::json(StatusCode::OK, &page)
 }
 
@@ -320,7 +320,7 @@ async fn step(
 ) -> Result<Response, Problem> {
     let (thread, run) = (thread_id(&thread)?, run_id(&id)?);
     let run = app.chats.read_run(owner, thread, run).await?;
-    let mut steps = steps_of(&app, run).into_iter();
+    let mut steps = steps_of(&app, &run).into_iter();
     let wanted = ids::read(&step);
     let found = steps.find(|one| wanted.is_some() && ids::read(&one.id) == wanted);
     let found = found.ok_or_else(|| {
@@ -330,7 +330,7 @@ async fn step(
     reply::json(StatusCode::OK, &found)
 }
 
-fn steps_of(app: &AppState, run: Answered) -> Vec<RunStep> {
+fn steps_of(app: &AppState, run: &Answered) -> Vec<RunStep> {
     let hint = app.load.poll_after_ms(Activity::Flowing);
     let run = RunObject::new(run, hint);
     run.map(RunObject::into_steps).unwrap_or_default()
@@ -345,7 +345,7 @@ fn run_id(id: &str) -> Result<RequestId, Problem> {
 }
 
 /// The hint is that of what flows, also while it waits: Python's library keeps the first one for the whole poll.
-fn reply_with(app: &AppState, run: Answered) -> Result<Response, Problem> {
+fn reply_with(app: &AppState, run: &Answered) -> Result<Response, Problem> {
     let hint = app.load.poll_after_ms(Activity::Flowing);
     let run = RunObject::new(run, hint).ok_or_else(|| Problem::bare(Kind::MessageNotFound))?;
     let response = reply::json(StatusCode::OK, &run)?;
