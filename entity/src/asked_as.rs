@@ -20,6 +20,15 @@ pub struct AskedAs {
     pub background: bool,
     /// The chat is to go before long.
     pub is_passing: bool,
+    /// The assistant of a run, as the program named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assistant: Option<String>,
+    /// The agent that this is: what it says to its model goes before what the chat's own system says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The instructions are in the place of all that the system says else.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replaces_system: bool,
 }
 
 /// What a program calls the answer.

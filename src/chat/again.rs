@@ -39,6 +39,8 @@ pub struct Otherwise {
 impl Otherwise {
     /// What it does not say, as an earlier request for the same had it said with its message.
     pub(super) fn or_as(&self, before: Option<&llm_request::Model>) -> Self {
+        // A program says all that it wants each time.
+        let before = before.filter(|_| self.asked_as.is_none());
         let named = before.filter(|before| before.names_model);
         let named = named.and_then(|before| before.model.clone());
         let parameters = before.and_then(|before| before.parameters.clone());

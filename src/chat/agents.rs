@@ -115,11 +115,21 @@ impl Chats {
     pub(super) fn system_words_of(&self, chat: &Chat, member: &Member) -> Option<String> {
         let agent = self.agent(chat.agent.as_deref()?).ok()?;
         let route = self.route(member, chat.model.as_deref()).ok()?;
+        self.system_words(&agent, &route.spec.name, member)
+    }
+
+    /// What an agent says to the model of this name. None: nothing.
+    pub(super) fn system_words(
+        &self,
+        agent: &Agent,
+        model: &str,
+        member: &Member,
+    ) -> Option<String> {
         let values = Values {
             now: self.clock.now(),
             user: user_name(member),
             agent: &agent.name,
-            model: &route.spec.name,
+            model,
         };
         let words = render(&agent.system_prompt, &values);
         (!words.trim().is_empty()).then_some(words)

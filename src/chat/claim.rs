@@ -162,7 +162,8 @@ async fn begin(
     if requests.is_empty() {
         return Ok((requests, chats));
     }
-    let questions: Vec<MessageId> = requests.iter().map(|r| r.user_message_id).collect();
+    let waiting = requests.iter().filter(|r| !super::run::is_of_said(r));
+    let questions: Vec<MessageId> = waiting.map(|r| r.user_message_id).collect();
     let taken_up = tx.take_up_messages(&questions, now).await?;
     if taken_up < questions.len() as u64 {
         // Answering is still the right thing; refusing would hold up the whole queue.

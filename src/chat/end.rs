@@ -340,7 +340,7 @@ impl Chats {
             let attempt = attempt.ok_or(StoreError::Missing { what: "attempt" })?;
             if let Some(answer) = request.assistant_message_id {
                 finishes.push((answer, finish(ending, &attempt, chat, now)));
-            } else {
+            } else if !super::run::is_of_said(request) {
                 let (question, status) = (request.user_message_id, chat_message::Status::Cancelled);
                 let is_ended = tx.end_user_message(question, status, chat.revision, now);
                 if !is_ended.await? {

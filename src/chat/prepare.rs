@@ -9,6 +9,7 @@ use entity::{Origin, Parameters, llm_request};
 
 use super::agents::finished_message;
 use super::{Chats, Claimed};
+use crate::model::agent::Agent;
 use crate::model::context::{self, Kind, TooLong, Weight};
 use crate::model::failure::{Failure, FailureCode};
 use crate::model::history::history;
@@ -142,8 +143,10 @@ impl Chats {
             .agent
             .as_deref()
             .and_then(|alias| self.agent(alias).ok());
+        let persona = self.persona(request)?;
         let levels = [
             request.parameters.as_ref(),
+            persona.as_ref().map(|agent| &agent.parameters),
             chat.parameters.as_ref(),
             agent.as_ref().map(|agent| &agent.parameters),
             Some(&route.spec.parameters),
@@ -151,10 +154,22 @@ impl Chats {
         let wanted = parameters::first_of(levels.into_iter().flatten());
         let can = route.provider.capabilities();
         let mut messages = history(all, &asked);
-        if let Some(words) = &request.instructions {
-            let now = request.created_at;
-            messages.insert(0, finished_message(&chat, Role::System, words, now));
+        let asked_as = request.asked_as.as_ref();
+        let is_replaced = asked_as.is_some_and(|asked_as| asked_as.replaces_system);
+        let mut words = Vec::new();
+        if is_replaced || persona.is_some() {
+            messages.retain(|message| message.role != Role::System);
         }
+        if let Some(agent) = persona.filter(|_| !is_replaced) {
+            let member = self.member(chat.owner_id).await?;
+            words.extend(self.system_words(&agent, &route.spec.name, &member));
+        }
+        words.extend(request.instructions.clone());
+        let said = words.iter().map(|words| {
+            let now = request.created_at;
+            finished_message(&chat, Role::System, words, now)
+        });
+        messages.splice(..0, said);
         if !route.provider.sends_reasoning() {
             // What is not sent does not count either.
             for message in &mut messages {
@@ -166,6 +181,19 @@ impl Chats {
             messages: messages.into(),
             chat,
             route,
+        })
+    }
+}
+
+impl Chats {
+    /// The agent that answers this request alone, whatever its chat's is.
+    fn persona(&self, request: &llm_request::Model) -> Result<Option<Agent>, PrepareError> {
+        let asked_as = request.asked_as.as_ref();
+        let alias = asked_as.and_then(|asked_as| asked_as.agent.as_deref());
+        let agent = alias.map(|alias| self.agent(alias)).transpose();
+        agent.map_err(|error| {
+            let text = format!("This message cannot be answered any more: {error}.");
+            PrepareError::Refused(Failure::new(FailureCode::ModelNotFound, text))
         })
     }
 }

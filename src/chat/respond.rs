@@ -270,7 +270,8 @@ impl Chats {
             }
         };
         for said in &new.earlier {
-            self.put(tx, id, said).await?;
+            let put = self.put(tx, id, said).await?;
+            put.ok_or(RespondError::ChatNotFound)?;
         }
         let question = &Question {
             chat: id,
@@ -287,13 +288,23 @@ impl Chats {
     }
 
     fn blank_chat(&self, owner: OwnerId, new: &Checked) -> Chat {
+        let chat = self.empty_chat(owner, new.title());
+        Chat {
+            model: new.otherwise.model.clone(),
+            expires_at: new.is_passing.then(|| chat.created_at.plus_ms(PASSING_MS)),
+            ..chat
+        }
+    }
+
+    /// A chat in which nothing has been said.
+    pub(super) fn empty_chat(&self, owner: OwnerId, title: Title) -> Chat {
         let now = self.clock.now();
         Chat {
             id: ChatId::generate(),
             owner_id: owner,
-            title: new.title().into_string(),
+            title: title.into_string(),
             agent: None,
-            model: new.otherwise.model.clone(),
+            model: None,
             status: Status::WaitingForUser,
             on_busy: None,
             parameters: None,
@@ -305,21 +316,28 @@ impl Chats {
             created_at: now,
             updated_at: now,
             deleted_at: None,
-            expires_at: new.is_passing.then(|| now.plus_ms(PASSING_MS)),
+            expires_at: None,
         }
     }
 
-    /// Adds what was said and is not to be answered.
-    async fn put(&self, tx: &Tx, chat: ChatId, said: &Said) -> Result<(), RespondError> {
+    /// Adds what was said and is not to be answered yet. None if the chat is gone.
+    pub(super) async fn put(
+        &self,
+        tx: &Tx,
+        chat: ChatId,
+        said: &Said,
+    ) -> Result<Option<Message>, StoreError> {
         let now = self.clock.now();
-        let chat = tx.advance_chat(chat, one_more(now)).await?;
-        let chat = chat.ok_or(RespondError::ChatNotFound)?;
+        let Some(chat) = tx.advance_chat(chat, one_more(now)).await? else {
+            return Ok(None);
+        };
         let message = Message {
             // What tells a question from a command. There is no such request.
             request_id: (said.role == Role::User).then(RequestId::generate),
             ..finished_message(&chat, said.role, &said.text, now)
         };
-        Ok(tx.insert_message(message).await?)
+        tx.insert_message(message.clone()).await?;
+        Ok(Some(message))
     }
 
     /// Adds messages of another chat as this chat's own.

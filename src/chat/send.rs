@@ -231,6 +231,21 @@ async fn refuse_if_busy(tx: &Tx, chat: ChatId) -> Result<(), SendError> {
     }
 }
 
+/// Has the first thing that is asked in a chat that nobody named give it its title. The chat must have been advanced in
+/// this transaction.
+pub(super) async fn give_title(tx: &Tx, chat: &Chat, text: &MessageText) -> Result<(), StoreError> {
+    let is_named = chat.title != Title::of_new_chat().into_string();
+    if is_named || tx.has_question(chat.id).await? {
+        return Ok(());
+    }
+    let change = ChatChange {
+        title: Some(text.derive_title().into_string()),
+        ..ChatChange::default()
+    };
+    tx.change_chat(chat.id, change).await?;
+    Ok(())
+}
+
 impl Chats {
     /// Writes a user message and its request. None if the chat is gone.
     pub(super) async fn queue_message<E>(
@@ -257,14 +272,7 @@ impl Chats {
             // The same send was faster by the chat's lock: it is found when this is run again.
             return Err(StoreError::Raced.into());
         }
-        if chat.title == Title::of_new_chat().into_string() && !tx.has_question(chat.id).await? {
-            let title = Some(text.derive_title().into_string());
-            let change = ChatChange {
-                title,
-                ..ChatChange::default()
-            };
-            tx.change_chat(chat.id, change).await?;
-        }
+        give_title(tx, &chat, text).await?;
         let request = RequestId::generate();
         let message = Message {
             id: question.id.unwrap_or_else(MessageId::generate),

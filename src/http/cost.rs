@@ -7,7 +7,10 @@ use axum::http::{Extensions, Method};
 use crate::limit::Budget;
 
 /// What asks a model, or may.
-const SENDS: [(Method, &str); 6] = [
+const SENDS: [(Method, &str); 9] = [
+    (Method::POST, "/v1/threads/runs"),
+    (Method::POST, "/v1/threads/{thread_id}/runs"),
+    (Method::POST, "/v1/chat/completions"),
     (Method::POST, "/v1/responses"),
     (Method::POST, "/chat/{uuid}/send"),
     (Method::POST, "/chat/message/{uuid}/retry"),
@@ -16,7 +19,12 @@ const SENDS: [(Method, &str); 6] = [
     (Method::PUT, "/chat/message/{uuid}"),
 ];
 /// What takes a message; the body of anything else has a few fields.
-const TAKES_MESSAGES: [(Method, &str); 5] = [
+const TAKES_MESSAGES: [(Method, &str); 10] = [
+    (Method::POST, "/v1/threads"),
+    (Method::POST, "/v1/threads/{thread_id}/messages"),
+    (Method::POST, "/v1/threads/runs"),
+    (Method::POST, "/v1/threads/{thread_id}/runs"),
+    (Method::POST, "/v1/chat/completions"),
     (Method::POST, "/v1/responses"),
     (Method::POST, "/chat/create"),
     (Method::POST, "/chat/{uuid}/send"),
@@ -44,7 +52,10 @@ const POLLS: [&str; 5] = [
     "/shared/{secret}/messages",
 ];
 /// The same, but not what follows.
-const POLLED: [&str; 1] = ["/v1/responses/{id}"];
+const POLLED: [&str; 2] = [
+    "/v1/responses/{id}",
+    "/v1/threads/{thread_id}/runs/{run_id}",
+];
 /// What is posted only because it is too long for an address.
 const POSTED_READS: [&str; 1] = ["/poll"];
 /// What whoever runs the server asks, which is answered whatever else happens.

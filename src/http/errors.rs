@@ -7,9 +7,9 @@ use crate::chat::{
     AboutError, AccessError, AgainError, AgentError, AllowanceError, ArchiveError, CancelError,
     ChatPollError, CreateError, DeleteChatError, DeleteMessageError, EditError, ExportError,
     ForgetError, ImportError, InspectError, ListError, MessageError, MessagesError, ModelError,
-    OnceError, ReactError, RespondError, ResponseError, RestoreError, RevokeShareError,
-    SearchError, SelectError, SendError, ShareError, SharesError, TakeoutError, TokensError,
-    UpdateError, UsageError,
+    OnceError, ReactError, RespondError, ResponseError, RestoreError, RevokeShareError, RunError,
+    SearchError, SelectError, SendError, ShareError, SharesError, TakeoutError, ThreadError,
+    TokensError, UpdateError, UsageError,
 };
 use crate::identity::{IdentityError, TokenError, UserError};
 use crate::model::allowance::Measure;
@@ -52,20 +52,9 @@ impl From<RespondError> for Problem {
             RespondError::Metadata(error) => {
                 Self::from(error).of_param("metadata", "invalid_value")
             }
-            RespondError::Model(error) => match &error {
-                ModelError::Unknown(_) | ModelError::Text(_) => {
-                    Self::from(error).of_param("model", "model_not_found")
-                }
-                ModelError::Tier { .. } => Self::from(error).of_param("model", "tier_needed"),
-                ModelError::Parameter(wrong) => {
-                    let param = match wrong.field {
-                        "max_tokens" => "max_output_tokens",
-                        "reasoning_effort" => "reasoning.effort",
-                        field => field,
-                    };
-                    Self::from(error).of_param(param, "invalid_value")
-                }
-            },
+            RespondError::Model(error) => {
+                of_model(error, ("max_output_tokens", "reasoning.effort"))
+            }
             RespondError::Agent(error) => error.into(),
             RespondError::Allowance(error) => error.into(),
             RespondError::PreviousNotFound => Self::new(Kind::MessageNotFound, text)
@@ -76,6 +65,71 @@ impl From<RespondError> for Problem {
             RespondError::UserGone => Self::bare(Kind::UserGone),
             RespondError::Once(error) => error.into(),
             RespondError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// A model that cannot be asked, or not like that. `names`: what the route calls the longest answer, and the effort.
+fn of_model(error: ModelError, names: (&'static str, &'static str)) -> Problem {
+    let (param, code) = match &error {
+        ModelError::Unknown(_) | ModelError::Text(_) => ("model", "model_not_found"),
+        ModelError::Tier { .. } => ("model", "tier_needed"),
+        ModelError::Parameter(wrong) => match wrong.field {
+            "max_tokens" => (names.0, "invalid_value"),
+            "reasoning_effort" => (names.1, "invalid_value"),
+            field => (field, "invalid_value"),
+        },
+    };
+    Problem::from(error).of_param(param, code)
+}
+
+impl From<ThreadError> for Problem {
+    fn from(error: ThreadError) -> Self {
+        let text = error.to_string();
+        match error {
+            ThreadError::Text(error) => {
+                let field = match error.field() {
+                    "message" => "content",
+                    field => field,
+                };
+                Self::from(error).of_param(field, "invalid_value")
+            }
+            ThreadError::Metadata(error) => Self::from(error).of_param("metadata", "invalid_value"),
+            ThreadError::NotFound => {
+                Self::new(Kind::ChatNotFound, text).of_param("thread_id", "thread_not_found")
+            }
+            ThreadError::MessageNotFound => {
+                Self::new(Kind::MessageNotFound, text).of_param("message_id", "message_not_found")
+            }
+            ThreadError::Busy => Self::new(Kind::ChatBusy, text),
+            ThreadError::StillWritten => Self::new(Kind::StillWritten, text),
+            ThreadError::UserGone => Self::bare(Kind::UserGone),
+            ThreadError::Once(error) => error.into(),
+            ThreadError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<RunError> for Problem {
+    fn from(error: RunError) -> Self {
+        let text = error.to_string();
+        match error {
+            RunError::Thread(error) => error.into(),
+            RunError::NotFound => {
+                Self::new(Kind::MessageNotFound, text).of_param("run_id", "run_not_found")
+            }
+            RunError::NoSuchAssistant { .. } => {
+                Self::new(Kind::AgentNotFound, text).of_param("assistant_id", "assistant_not_found")
+            }
+            RunError::NothingToAnswer => {
+                Self::new(Kind::MalformedRequest, text).of_param("thread_id", "nothing_to_answer")
+            }
+            RunError::Model(error) => {
+                of_model(error, ("max_completion_tokens", "reasoning_effort"))
+            }
+            RunError::Allowance(error) => error.into(),
+            RunError::Once(error) => error.into(),
+            RunError::Store(error) => error.into(),
         }
     }
 }

@@ -415,6 +415,22 @@ impl<S: Send + Sync> FromRequestParts<S> for NamePath {
     }
 }
 
+/// A path's parts that are no ids in their usual form, in their order.
+#[derive(Clone, Debug)]
+pub struct NamePaths<const N: usize>(pub [String; N]);
+
+impl<const N: usize, S: Send + Sync> FromRequestParts<S> for NamePaths<N> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let params = path_params(parts, state).await?;
+        let mut names = params.iter().map(|(_, name)| name.to_owned());
+        Ok(Self(std::array::from_fn(|_| {
+            names.next().unwrap_or_default()
+        })))
+    }
+}
+
 /// The query string. An unknown or malformed parameter is named.
 #[derive(Clone, Copy, Debug)]
 pub struct Params<T>(pub T);

@@ -60,12 +60,15 @@ pub enum Kind {
     ArchiveNotReady,
     ShareNotFound,
     TooManyShares,
+    AnswerUnderWay,
+    AnswerFailed,
+    AnswerStopped,
     Unavailable,
     Internal,
 }
 
 impl Kind {
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 49] = [
         Self::SignInNeeded,
         Self::UserDisabled,
         Self::ScopeNeeded,
@@ -110,6 +113,9 @@ impl Kind {
         Self::ArchiveNotReady,
         Self::ShareNotFound,
         Self::TooManyShares,
+        Self::AnswerUnderWay,
+        Self::AnswerFailed,
+        Self::AnswerStopped,
         Self::Unavailable,
         Self::Internal,
     ];
@@ -398,6 +404,24 @@ impl Kind {
                 "This chat has too many links",
                 StatusCode::CONFLICT,
                 "Revoke one that is not needed: DELETE /share/{uuid}.",
+            ),
+            Self::AnswerUnderWay => (
+                "answer-under-way",
+                "The answer is still being written",
+                StatusCode::GATEWAY_TIMEOUT,
+                "It was not there within the server's longest wait. The error names the response to poll.",
+            ),
+            Self::AnswerFailed => (
+                "answer-failed",
+                "The model has not answered",
+                StatusCode::BAD_GATEWAY,
+                "The detail says why. What was said is kept: the error names the response.",
+            ),
+            Self::AnswerStopped => (
+                "answer-stopped",
+                "The answer was stopped",
+                StatusCode::CONFLICT,
+                "Somebody cancelled it while it was waited for. The error names the response, which has the text so far.",
             ),
             Self::Unavailable => (
                 "unavailable",

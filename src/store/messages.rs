@@ -239,6 +239,45 @@ impl Tx {
         Ok(question.is_some())
     }
 
+    /// The last thing that was said in a chat by its user or to them, and is there to be seen: no command, and nothing that
+    /// was taken back.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn last_said(&self, chat: ChatId) -> Result<Option<Model>, StoreError> {
+        let question = Column::Role
+            .eq(Role::User)
+            .and(Column::RequestId.is_not_null())
+            .and(Column::Status.ne(Status::Cancelled));
+        Ok(Entity::find()
+            .filter(Column::ChatId.eq(chat))
+            .filter(Column::Role.eq(Role::Assistant).or(question))
+            .filter(Column::DeletedAt.is_null())
+            .filter(Column::SupersededAt.is_null())
+            .order_by_desc(Column::Sequence)
+            .one(self.connection())
+            .await?)
+    }
+
+    /// Says which request answers a message that has been said before.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn set_request(
+        &self,
+        message: MessageId,
+        request: RequestId,
+        revision: i64,
+    ) -> Result<(), StoreError> {
+        Entity::update_many()
+            .col_expr(Column::RequestId, Expr::value(Some(request)))
+            .col_expr(Column::Revision, Expr::value(revision))
+            .filter(Column::Id.eq(message))
+            .exec(self.connection())
+            .await?;
+        Ok(())
+    }
+
     /// The last answer of a model in a chat that is there to be seen.
     ///
     /// # Errors

@@ -88,6 +88,35 @@ impl Store {
         Ok(Entity::find_by_id(id).all(self.reader()).await?.pop())
     }
 
+    /// Those of these requests that there are.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn requests(&self, ids: &[RequestId]) -> Result<Vec<Model>, StoreError> {
+        let mut found = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(MAX_IDS) {
+            let query = Entity::find().filter(Column::Id.is_in(padded(ids)));
+            found.extend(query.all(self.reader()).await?);
+        }
+        Ok(found)
+    }
+
+    /// The ids of all requests of a chat, in the order in which they were asked for.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn requests_of(&self, chat: ChatId) -> Result<Vec<RequestId>, StoreError> {
+        Ok(Entity::find()
+            .select_only()
+            .column(Column::Id)
+            .filter(Column::ChatId.eq(chat))
+            .order_by_asc(Column::CreatedAt)
+            .order_by_asc(Column::Id)
+            .into_tuple()
+            .all(self.reader())
+            .await?)
+    }
+
     /// A chat's requests that run or wait, the running one first, then in the order of their
     /// messages.
     ///
@@ -280,6 +309,19 @@ impl Tx {
             .from_raw_sql(Statement::from_sql_and_values(backend, sql, values))
             .all(self.connection())
             .await?)
+    }
+
+    /// Sets what a program said beside the question.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn set_asked_as(&self, id: RequestId, asked_as: AskedAs) -> Result<(), StoreError> {
+        Entity::update_many()
+            .col_expr(Column::AskedAs, Expr::value(Some(asked_as)))
+            .filter(Column::Id.eq(id))
+            .exec(self.connection())
+            .await?;
+        Ok(())
     }
 
     /// Takes away what was said beside a question that is deleted.

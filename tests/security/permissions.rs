@@ -64,7 +64,7 @@ enum Thing {
 }
 
 /// All there is.
-const ROWS: [(&str, &str, Needs, Thing); 99] = [
+const ROWS: [(&str, &str, Needs, Thing); 119] = [
     ("GET", "/", Read, None),
     ("GET", "/_components", Nobody, None),
     ("GET", "/account", Read, None),
@@ -183,6 +183,9 @@ const ROWS: [(&str, &str, Needs, Thing); 99] = [
     ("GET", "/tokens", Read, None),
     ("POST", "/tokens", Write, None),
     ("GET", "/usage", Read, None),
+    ("POST", "/v1/chat/completions", Write, None),
+    ("GET", "/v1/assistants", Read, None),
+    ("GET", "/v1/assistants/{alias}", Read, None),
     ("GET", "/v1/models", Read, None),
     ("GET", "/v1/models/{model}", Read, None),
     ("POST", "/v1/responses", Write, None),
@@ -190,6 +193,53 @@ const ROWS: [(&str, &str, Needs, Thing); 99] = [
     ("DELETE", "/v1/responses/{id}", Write, Message),
     ("POST", "/v1/responses/{id}/cancel", Write, Message),
     ("GET", "/v1/responses/{id}/input_items", Read, Message),
+    ("POST", "/v1/threads", Write, None),
+    ("POST", "/v1/threads/runs", Write, None),
+    ("GET", "/v1/threads/{thread_id}", Read, Chat),
+    ("POST", "/v1/threads/{thread_id}", Write, Chat),
+    ("DELETE", "/v1/threads/{thread_id}", Write, Chat),
+    ("GET", "/v1/threads/{thread_id}/messages", Read, Chat),
+    ("POST", "/v1/threads/{thread_id}/messages", Write, Chat),
+    (
+        "GET",
+        "/v1/threads/{thread_id}/messages/{message_id}",
+        Read,
+        Chat,
+    ),
+    (
+        "DELETE",
+        "/v1/threads/{thread_id}/messages/{message_id}",
+        Write,
+        Chat,
+    ),
+    ("GET", "/v1/threads/{thread_id}/runs", Read, Chat),
+    ("POST", "/v1/threads/{thread_id}/runs", Write, Chat),
+    ("GET", "/v1/threads/{thread_id}/runs/{run_id}", Read, Chat),
+    ("POST", "/v1/threads/{thread_id}/runs/{run_id}", Write, Chat),
+    (
+        "POST",
+        "/v1/threads/{thread_id}/runs/{run_id}/cancel",
+        Write,
+        Chat,
+    ),
+    (
+        "GET",
+        "/v1/threads/{thread_id}/runs/{run_id}/steps",
+        Read,
+        Chat,
+    ),
+    (
+        "GET",
+        "/v1/threads/{thread_id}/runs/{run_id}/steps/{step_id}",
+        Read,
+        Chat,
+    ),
+    (
+        "POST",
+        "/v1/threads/{thread_id}/runs/{run_id}/submit_tool_outputs",
+        Write,
+        Chat,
+    ),
 ];
 
 /// One line of the table.
@@ -329,6 +379,8 @@ fn outcome(answer: &Answer) -> Outcome {
     };
     match answer.status.as_u16() {
         200..=399 | 409 => Allowed,
+        // In the way is that there are none.
+        400 if answer.json()["error"]["code"] == "no_tools" => Allowed,
         401 => SignInNeeded,
         403 => match kind().as_str() {
             "/problems/user-disabled" => Disabled,
@@ -369,6 +421,8 @@ struct Person {
 struct Target {
     uuid: String,
     last: String,
+    /// Of a chat: what was asked in it.
+    run: String,
     secret: String,
 }
 
@@ -377,6 +431,7 @@ impl Target {
         Self {
             uuid: Uuid::now_v7().to_string(),
             last: Uuid::now_v7().to_string(),
+            run: Uuid::now_v7().to_string(),
             secret: format!("pls_{:064x}", Uuid::now_v7().as_u128()),
         }
     }
@@ -396,6 +451,10 @@ impl Target {
             ("{secret}", &self.secret),
             ("{alias}", alias),
             ("{id}", &self.uuid),
+            ("{thread_id}", &self.uuid),
+            ("{message_id}", &self.last),
+            ("{run_id}", &self.run),
+            ("{step_id}", &self.run),
             ("{model}", "scripted-model"),
             ("{position}", "0"),
             ("{number}", "1"),
@@ -573,6 +632,10 @@ impl World {
         let chat = target.uuid.clone();
         if whole {
             target.last = self.answer_in(maker, &chat).await;
+            made["request_uuid"]
+                .as_str()
+                .unwrap()
+                .clone_into(&mut target.run);
         }
         let shares = format!("/chat/{chat}/shares");
         let is_shared = matches!(thing, Share | Link) || relation == Relation::Linked;
@@ -783,7 +846,9 @@ impl World {
         // An archive may have been begun anew since it was made.
         let is_replaced = row.thing == Archive && relation == Relation::Own;
         if wanted == Allowed && (is_replaced || !row.method.is_safe()) {
-            return self.make(row.thing, person, relation, false).await;
+            let of_message = ["{message_id}", "{run_id}"];
+            let whole = of_message.iter().any(|name| row.path.contains(name));
+            return self.make(row.thing, person, relation, whole).await;
         }
         own.get(&key).cloned().unwrap_or_else(Target::missing)
     }
@@ -901,6 +966,16 @@ fn body(row: &Row, guest: &str) -> Value {
                 "created_at": time, "updated_at": time, "messages": []})
         }
         "/v1/responses" => json!({"input": "more", "background": true}),
+        "/v1/threads/{thread_id}/messages" => json!({"role": "user", "content": "more"}),
+        "/v1/threads/{thread_id}/runs" => {
+            let more = json!({"role": "user", "content": "more"});
+            json!({"assistant_id": "tutor", "additional_messages": [more]})
+        }
+        "/v1/threads/runs" => {
+            let more = json!({"role": "user", "content": "more"});
+            json!({"assistant_id": "tutor", "thread": {"messages": [more]}})
+        }
+        "/v1/chat/completions" => json!({"messages": [{"role": "user", "content": "more"}]}),
         "/tokens" => json!({"name": "made", "scope": "read"}),
         "/admin/user/{uuid}" => json!({"tier": ""}),
         "/me/delete" | "/admin/user/{uuid}/delete" => json!({"confirm": "delete"}),

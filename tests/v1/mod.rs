@@ -1,7 +1,9 @@
 //! `/v1`: OpenAI's interface over Pollen's chats, by plain HTTP. What its official libraries make of it is in `tests/openai`.
 
+mod completions;
 mod errors;
 mod responses;
+mod threads;
 mod turns;
 
 use serde_json::{Value, json};

@@ -153,6 +153,7 @@ impl ResponseCreate {
                 previous: self.previous_response_id,
                 background,
                 is_passing: !is_kept,
+                ..AskedAs::default()
             },
         })
     }

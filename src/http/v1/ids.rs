@@ -8,8 +8,17 @@ const QUOTED_CHARS: usize = 80;
 
 /// A request's answer.
 pub const RESPONSE: &str = "resp";
+/// The same answer, to whoever asked for a completion.
+pub const COMPLETION: &str = "chatcmpl";
 pub const MESSAGE: &str = "msg";
 pub const REASONING: &str = "rs";
+/// A chat, to whoever puts messages into it and runs it.
+pub const THREAD: &str = "thread";
+/// A request, to whoever runs a thread; and what it does, which is one thing.
+pub const RUN: &str = "run";
+pub const STEP: &str = "step";
+/// An agent.
+pub const ASSISTANT: &str = "asst";
 /// A chat, to whoever names it so.
 pub const CONVERSATION: &str = "conv";
 

@@ -4,14 +4,20 @@
 //! What each parameter comes to stands in `docs/OPENAI.md`.
 
 mod asked;
+mod assistants;
+mod completions;
 mod error;
 mod ids;
 mod input;
+mod messages;
 mod models;
 mod object;
 mod own;
 mod page;
 mod responses;
+mod run;
+mod runs;
+mod threads;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -26,7 +32,12 @@ const PREFIX: &str = "/v1/";
 pub(super) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .merge(responses::router())
+        .merge(completions::router())
         .merge(models::router())
+        .merge(assistants::router())
+        .merge(threads::router())
+        .merge(messages::router())
+        .merge(runs::router())
 }
 
 /// Whether a path is one of this interface's, so that its problems are told as its programs expect them.

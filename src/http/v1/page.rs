@@ -105,7 +105,38 @@ impl PageParams {
     }
 }
 
+/// Where a page is in its list.
+#[derive(Debug)]
+pub struct Place {
+    first_id: Option<String>,
+    last_id: Option<String>,
+    has_more: bool,
+}
+
+impl Place {
+    /// The page of these.
+    pub fn with<T>(self, data: Vec<T>) -> Page<T> {
+        Page {
+            object: "list",
+            data,
+            first_id: self.first_id,
+            last_id: self.last_id,
+            has_more: self.has_more,
+        }
+    }
+}
+
 impl<T> Page<T> {
+    /// The things on it, and where they are: what is shown of them may have to be read first.
+    pub fn into_parts(self) -> (Vec<T>, Place) {
+        let place = Place {
+            first_id: self.first_id,
+            last_id: self.last_id,
+            has_more: self.has_more,
+        };
+        (self.data, place)
+    }
+
     /// A list that is all there.
     pub fn whole(data: Vec<T>, id: impl Fn(&T) -> String) -> Self {
         Self {
