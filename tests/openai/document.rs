@@ -94,15 +94,24 @@ async fn assert_printed(server: &Server, lines: &[String]) {
     assert!(printed.contains(text), "{text:?} is not in {printed:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_lines_of_python() {
+async fn assert_python_works(name: &str) {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(dir.path(), &[]).await;
-    let path = dir.path().join("ask.py");
-    fs::write(&path, told("ask.py", &server)).unwrap();
-    let driver = Driver::python_program(&path, "ask.py", &[]);
+    let path = dir.path().join(name);
+    fs::write(&path, told(name, &server)).unwrap();
+    let driver = Driver::python_program(&path, name, &[]);
     let said = driver.end(&Model::default()).await;
     assert_printed(&server, &said.lines).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_lines_of_python() {
+    assert_python_works("ask.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thread_and_its_run() {
+    assert_python_works("run.py").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,13 +134,22 @@ async fn every_parameter_is_in_its_table_and_treated_so() {
         .flat_map(|(methods, _)| methods)
         .map(String::as_str)
         .collect();
-    for method in ["responses.create", "responses.retrieve"] {
+    for method in [
+        "responses.create",
+        "responses.retrieve",
+        "chat.completions.create",
+        "beta.threads.create",
+        "beta.threads.messages.create",
+        "beta.threads.runs.create",
+        "beta.threads.runs.create_and_poll",
+    ] {
         assert!(methods.contains(&method), "{method} has no table");
     }
+    let count = tables.len();
     let tables = json!(tables).to_string();
     let program = std::path::Path::new("tests/openai/table.py");
     let driver = Driver::python_program(program, &tables, &[&app.base]);
     let said = driver.end(&model).await;
-    assert!(!said.lines.is_empty());
+    assert_eq!(said.lines.len(), count, "{:?}", said.lines);
     app.stop().await;
 }

@@ -183,6 +183,33 @@ const known = {
     assert.equal(text, 'Half of it, and the rest.');
   },
 
+  async creates_and_polls() {
+    const { threads } = pollen.beta;
+    const thread = await threads.create({ messages: [{ role: 'user', content: 'Hello' }] });
+    const run = await threads.runs.createAndPoll(thread.id, { assistant_id: model });
+    assert.equal(run.status, 'completed');
+    assert.equal(run.usage.total_tokens, 18);
+    const texts = [];
+    for await (const message of threads.messages.list(thread.id, { order: 'asc' })) {
+      texts.push(message.content[0].text.value);
+    }
+    assert.deepEqual(texts, ['Hello', 'You said: Hello']);
+    const broken = await threads.createAndRunPoll({
+      assistant_id: model,
+      thread: { messages: [{ role: 'user', content: 'Break' }] },
+    });
+    assert.deepEqual([broken.status, broken.last_error.code], ['failed', 'server_error']);
+    assert.equal((await threads.delete(thread.id)).deleted, true);
+  },
+
+  async completes() {
+    const messages = [{ role: 'user', content: 'Hello' }];
+    const { choices, usage } = await pollen.chat.completions.create({ model, messages });
+    assert.equal(choices[0].message.content, 'You said: Hello');
+    assert.equal(usage.total_tokens, 18);
+    await refused(OpenAI.BadRequestError, pollen.chat.completions.create({ model, messages, stream: true }), { param: 'stream' });
+  },
+
   // Against bad proxies the client does what it does by itself.
   async through() {
     const { responses } = new OpenAI({ ...options, maxRetries: 20 });

@@ -1,7 +1,6 @@
-"""Drives Pollen with OpenAI's own client of PyPI: `drive.py SCENARIO BASE [PROXY]`.
+"""Drives Pollen with OpenAI's own client of PyPI: `drive.py SCENARIOS BASE [MORE]`.
 
-A line on its output is what the test waits for (`open GATE`: the model is to go on) or reads at the end. Whatever comes from
-the server is held against the client's own models first (`shapes.py`)."""
+A line on its output is what the test waits for (`open grow`: the model is to go on) or reads at the end."""
 
 import asyncio
 import copy
@@ -12,87 +11,9 @@ import uuid
 
 import openai
 import shapes
+import threads
+from asking import MODEL, PATIENCE, PAUSE, answered, ask, begun, client, exchanges, heard_later, refused, say, to_the_end
 from shapes import OPEN, OVER
-
-MODEL = "scripted-model"
-# Between two polls: tests are in a hurry.
-PAUSE = 0.05
-PATIENCE = 170
-# Each exchange that there was, retries as well: (method, path, status).
-exchanges = []
-
-
-def kept(response):
-    exchanges.append((response.request.method, response.request.url.path, response.status_code))
-    # What a proxy says for a server that it could not ask is its own.
-    if response.headers.get("content-type", "").startswith("application/json"):
-        shapes.answer(response.request.url.path, response.status_code, response.headers, response.json())
-
-
-def heard(response):
-    response.read()
-    kept(response)
-
-
-async def heard_later(response):
-    await response.aread()
-    kept(response)
-
-
-def client(base, proxy=None, **options):
-    # The client that it would make itself, but for the hook, and for what the environment says of proxies.
-    http = openai.DefaultHttpxClient(event_hooks={"response": [heard]}, trust_env=False, proxy=proxy)
-    return openai.OpenAI(base_url=f"{base}/v1", api_key="pollen", http_client=http, **options)
-
-
-def say(*words):
-    print(*words, flush=True)
-
-
-def refused(kind, ask, **expected):
-    """What is raised when `ask` is refused; its fields are as expected."""
-    try:
-        got = ask()
-    except kind as error:
-        for name, value in expected.items():
-            assert getattr(error, name) == value, (name, getattr(error, name), error)
-        assert isinstance(error.request_id, str) and error.request_id, "no request id"
-        return error
-    raise AssertionError(f"not refused: {got}")
-
-
-def pages(count):
-    return [(method, path) for method, path, _ in exchanges[count:]]
-
-
-def to_the_end(pollen, response, seen=lambda response: None):
-    """Polls as OpenAI's guide of background mode does."""
-    deadline = time.monotonic() + PATIENCE
-    while response.status in OPEN:
-        assert time.monotonic() < deadline, response
-        time.sleep(PAUSE)
-        response = pollen.responses.retrieve(response.id)
-        seen(response)
-    return response
-
-
-def begun(pollen, response, text):
-    """Polls until the answer is under way and has this text."""
-    deadline = time.monotonic() + PATIENCE
-    while response.output_text != text:
-        assert response.status in OPEN and time.monotonic() < deadline, response
-        time.sleep(PAUSE)
-        response = pollen.responses.retrieve(response.id)
-    assert response.status == "in_progress"
-    return response
-
-
-def ask(pollen, question, **more):
-    return pollen.responses.create(model=MODEL, input=question, background=True, **more)
-
-
-def answered(pollen, question, **more):
-    return to_the_end(pollen, ask(pollen, question, **more))
 
 
 # --- A response from its beginning to its end.
@@ -316,7 +237,7 @@ def is_busy(pollen):
     first = begun(pollen, ask(pollen, "Stall"), "Half ")
     count = len(exchanges)
     error = refused(openai.ConflictError, lambda: ask(pollen, "two", previous_response_id=first.id))
-    assert pages(count) == [("POST", "/v1/responses")], "it was asked again"
+    assert exchanges[count:] == [("POST", "/v1/responses", 409)], "it was asked again"
     assert error.response.headers["x-should-retry"] == "false"
     assert int(error.response.headers["retry-after"]) > 0 and int(error.response.headers["retry-after-ms"]) > 0
     refused(openai.ConflictError, lambda: ask(pollen, "two", conversation=first.conversation.id))
@@ -476,7 +397,12 @@ def through_a_loss(pollen):
     say("response", response.id)
 
 
-SCENARIOS = {name: function for name, function in globals().items() if callable(function)}
+SCENARIOS = {
+    name: scenario
+    for scenarios in (vars(threads), globals())
+    for name, scenario in scenarios.items()
+    if callable(scenario)
+}
 
 
 def main():

@@ -15,6 +15,8 @@ const PYTHON: &str = "tests/third_party/.venv/bin/python";
 const NODE_MODULES: &str = "tests/third_party/node_modules";
 const MISSING: &str = "OpenAI's clients are missing: `./scripts/prepare.sh`, then \
     `npm ci --prefix tests/third_party` (./scripts/test.sh does both)";
+/// Of what it is told first, so much is its name.
+const NAME_CHARS: usize = 60;
 /// What it says in order to have the model go on.
 const OPEN: &str = "open grow";
 
@@ -78,7 +80,7 @@ impl Driver {
             .spawn()
             .expect(MISSING);
         Self {
-            name: name.to_owned(),
+            name: name.chars().take(NAME_CHARS).collect(),
             lines: BufReader::new(child.stdout.take().unwrap()).lines(),
             child,
             said: Vec::new(),

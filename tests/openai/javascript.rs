@@ -16,7 +16,7 @@ async fn driven(kind: Kind, scenarios: &str, settings: &[(&str, &str)]) -> (Test
 
 on_both_databases! {
     async fn responses(kind: Kind) {
-        let (app, said) = driven(kind, "grows,thinks,waits,cancels,goes_on,fails,refuses,lists,once,on_from", &[]).await;
+        let (app, said) = driven(kind, "grows,thinks,waits,cancels,goes_on,fails,refuses,lists,once,on_from,creates_and_polls,completes", &[]).await;
         let asked = app.upstream.received();
         let third = asked.iter().find(|request| request.asked() == "three").unwrap();
         assert_eq!(third.turns().len(), 5);

@@ -137,4 +137,36 @@ on_both_databases! {
         assert_eq!((received.len(), asked.len()), (100, 100), "each was asked once");
         app.stop().await;
     }
+
+    async fn threads_and_runs(kind: Kind) {
+        let scenarios = "creates_and_polls,polls_at_the_servers_pace,runs_anew,runs_end,has_assistants";
+        let (app, said) = driven(kind, scenarios, &[]).await;
+        let hello = asked(&app, "Hello");
+        assert_eq!(hello.turns(), pairs(&[("system", "Be brief."), ("user", "Hello")]));
+        let next = turns(&app, "And now?");
+        assert_eq!(next[next.len() - 3..], pairs(&[("user", "Hello"), ("assistant", "You said: Hello"), ("user", "And now?")]));
+        assert!(next[0].1.contains("Be kind."), "{next:?}");
+        // A thread is a chat like any other.
+        let chat = said.of("thread").strip_prefix("thread_").unwrap();
+        let chat = uuid::Uuid::try_parse(chat).unwrap();
+        let page = app.get_page(&format!("/chat/{chat}")).await.expect(200);
+        assert!(page.text.contains("You said: And now?"), "{}", page.text);
+        app.stop().await;
+    }
+
+    async fn completions(kind: Kind) {
+        let (app, _) = driven(kind, "completes", &[]).await;
+        let expected = [("system", "Be brief."), ("user", "Who are you?"), ("assistant", "A bee."), ("user", "And now?")];
+        assert_eq!(turns(&app, "And now?"), pairs(&expected));
+        let body = asked(&app, "And now?").body;
+        assert_eq!((&body["seed"], &body["stop"]), (&json!(7), &json!(["END"])));
+        app.stop().await;
+    }
+
+    async fn a_completion_that_takes_longer_than_the_server_waits(kind: Kind) {
+        let settings = [("limits.longest_wait_ms", "300")];
+        let (app, _) = driven(kind, "completes_too_late", &settings).await;
+        assert_eq!(app.upstream.received().len(), 1, "the model was asked once");
+        app.stop().await;
+    }
 }

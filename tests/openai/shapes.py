@@ -32,6 +32,8 @@ THINGS = {
 }
 # Whether headers come as the server sent them.
 is_direct = True
+# What the server said of the time until the next poll.
+hints = []
 # How often each thing was held against its model, by its status.
 held = {}
 
@@ -164,3 +166,6 @@ def answer(path, status, headers, raw):
         is_open = raw["status"] in OPEN
         demand((hint is not None) == is_open, "a hint for what is over, or none", raw, hint)
         demand(hint is None or hint.isdecimal(), "a hint that is no number", hint)
+        if hint is not None:
+            demand(int(hint) == raw["pollen"]["poll_after_ms"], "two hints", raw, hint)
+            hints.append(int(hint))

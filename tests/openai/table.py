@@ -8,29 +8,28 @@ import json
 import sys
 
 import openai
-from drive import MODEL, answered, client, say
+from asking import MODEL, answered, client, say
 
 # What the client does with a request itself.
 OF_THE_CLIENT = {"self", "extra_headers", "extra_query", "extra_body", "timeout"}
 MESSAGES = [{"role": "user", "content": "Hello"}]
 TOOL = {"type": "function", "name": "f", "parameters": {}, "strict": False}
 FUNCTION = {"type": "function", "function": {"name": "f"}}
+STEP_INCLUDE = ["step_details.tool_calls[*].file_search.results[*].content"]
 SCHEMA = {"type": "json_schema", "name": "it", "schema": {"type": "object"}}
 # A value for each that says something. The same name is the same thing in all methods, but for those behind it.
 SAMPLES = {
     "access_programs": {"cyber": "standard"},
     "additional_instructions": "Be kind.",
     "additional_messages": MESSAGES,
-    "after": None,
     "attachments": [{"file_id": "file_1", "tools": [{"type": "file_search"}]}],
     "audio": {"format": "mp3", "voice": "alloy"},
     "background": True,
     "background_options": {},
-    "before": None,
     "content": "Hello",
     "context_management": [{"type": "compaction", "compact_threshold": 1000}],
     "frequency_penalty": 0.5,
-    "function_call": "auto",
+    "function_call": {"name": "f"},
     "functions": [{"name": "f"}],
     "image": {"context_compression": "enabled"},
     "include": ["message.output_text.logprobs"],
@@ -38,6 +37,7 @@ SAMPLES = {
     "input": "Hello",
     "instructions": "Be brief.",
     "items": MESSAGES,
+    "tool_outputs": [{"tool_call_id": "call_1", "output": "x"}],
     "limit": 5,
     "logit_bias": {"7": 1},
     "logprobs": True,
@@ -65,7 +65,6 @@ SAMPLES = {
     "reasoning_effort": "low",
     "response_format": {"type": "json_object"},
     "role": "user",
-    "run_id": None,
     "safety_identifier": "somebody",
     "seed": 7,
     "service_tier": "flex",
@@ -86,45 +85,83 @@ SAMPLES = {
     "truncation_strategy": {"type": "last_messages", "last_messages": 3},
     "user": "somebody",
     "verbosity": "low",
-    "web_search_options": {},
+    "web_search_options": {"search_context_size": "low"},
 }
 OTHER_SAMPLES = {
     "chat.completions.create": {"tools": [FUNCTION]},
-    "beta.threads.runs.create": {"tools": [{"type": "file_search"}], "include": ["step_details.tool_calls[*].file_search.results[*].content"]},
+    "beta.threads.runs.create": {"include": STEP_INCLUDE},
+    "beta.threads.runs.create_and_poll": {"include": STEP_INCLUDE},
+    "beta.threads.runs.steps.list": {"include": STEP_INCLUDE},
+    "beta.threads.runs.steps.retrieve": {"include": STEP_INCLUDE},
 }
 
 
-class Callers:
-    """What each method needs at least, made anew for each call."""
+class Things:
+    """What there is to be named in a call, made anew for each."""
 
     def __init__(self, pollen):
         self.pollen = pollen
-        self.done = None
+        self.threads = pollen.beta.threads
 
     def response(self):
         return answered(self.pollen, "Hello")
 
+    def thread(self):
+        return self.threads.create(messages=MESSAGES).id
+
+    def run(self):
+        return self.threads.create_and_run_poll(assistant_id=MODEL, thread={"messages": MESSAGES}, poll_interval_ms=20)
+
     def least(self, method):
-        make = {
-            "responses.create": lambda: dict(model=MODEL, input="Hello", background=True),
-            "responses.retrieve": lambda: dict(response_id=self.response().id),
-            "responses.cancel": lambda: dict(response_id=self.response().id),
-            "responses.delete": lambda: dict(response_id=self.response().id),
-            "responses.input_items.list": lambda: dict(response_id=self.response().id),
-            "models.retrieve": lambda: dict(model=MODEL),
-        }
-        return make.get(method, dict)()
+        """What the method needs at least."""
+        *room, last = method.split(".")
+        match ".".join(room), last:
+            case "responses", "create":
+                return dict(model=MODEL, input="Hello", background=True)
+            case "responses" | "responses.input_items", _:
+                return dict(response_id=self.response().id)
+            case "chat.completions", _:
+                return dict(model=MODEL, messages=MESSAGES)
+            case "models", "retrieve":
+                return dict(model=MODEL)
+            case "beta.assistants", "retrieve":
+                return dict(assistant_id="asst_tutor")
+            case "beta.threads", "create_and_run" | "create_and_run_poll":
+                return dict(assistant_id=MODEL, thread={"messages": MESSAGES})
+            case "beta.threads", "retrieve" | "update" | "delete":
+                return dict(thread_id=self.thread())
+            case "beta.threads.messages", "create":
+                return dict(thread_id=self.thread(), role="user", content="Hello")
+            case "beta.threads.messages", "list":
+                return dict(thread_id=self.run().thread_id)
+            case "beta.threads.messages", _:
+                thread = self.thread()
+                return dict(thread_id=thread, message_id=self.threads.messages.list(thread).data[0].id)
+            case "beta.threads.runs", "create" | "create_and_poll":
+                return dict(thread_id=self.thread(), assistant_id=MODEL)
+            case "beta.threads.runs", "list":
+                return dict(thread_id=self.run().thread_id)
+            case "beta.threads.runs.steps", "retrieve":
+                run = self.run()
+                step = self.threads.runs.steps.list(run.id, thread_id=run.thread_id).data[0]
+                return dict(thread_id=run.thread_id, run_id=run.id, step_id=step.id)
+            case "beta.threads.runs" | "beta.threads.runs.steps", _:
+                run = self.run()
+                return dict(thread_id=run.thread_id, run_id=run.id)
+        return {}
 
     def sample(self, method, name, least):
-        """The value; a first thing of the list where it has to be one."""
+        """The value; something of the list where it has to be that."""
         if name in least:
             return least[name]
         if name == "previous_response_id":
             return self.response().id
         if name == "conversation":
             return self.response().conversation.id
-        if name == "after" and method == "responses.input_items.list":
-            return self.pollen.responses.input_items.list(least["response_id"]).data[0].id
+        if name in ("after", "before"):
+            return method_of(self.pollen, method)(**least).data[0].id
+        if name == "run_id":
+            return self.threads.runs.list(least["thread_id"]).data[0].id
         return OTHER_SAMPLES.get(method, {}).get(name, SAMPLES[name])
 
 
@@ -141,11 +178,11 @@ def hold(pollen, methods, table):
     }
     known = set().union(*parameters.values())
     assert set(table) == known, (methods, "not in the table", known - set(table), "not of the client", set(table) - known)
-    callers = Callers(pollen)
+    things = Things(pollen)
     for method in methods:
         for name in sorted(parameters[method]):
-            least = callers.least(method)
-            given = {**least, name: callers.sample(method, name, least)}
+            least = things.least(method)
+            given = {**least, name: things.sample(method, name, least)}
             check(method_of(pollen, method), method, name, table[name], given)
 
 
