@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use entity::llm_request::{CacheUse, Column, Entity, Model, Status};
-use entity::{AskedAs, ChatId, MessageId, OwnerId, RequestId, Timestamp, chat};
+use entity::{ChatId, MessageId, OwnerId, RequestId, Timestamp, chat};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, IntoActiveModel, PaginatorTrait, QueryFilter,
     QueryOrder, QueryResult, QuerySelect, Select, Statement, Value,
@@ -280,20 +280,6 @@ impl Tx {
             .from_raw_sql(Statement::from_sql_and_values(backend, sql, values))
             .all(self.connection())
             .await?)
-    }
-
-    /// Takes away what was said beside a question that is deleted.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn forget_words(&self, id: RequestId) -> Result<(), StoreError> {
-        Entity::update_many()
-            .col_expr(Column::Instructions, Expr::value(Option::<String>::None))
-            .col_expr(Column::AskedAs, Expr::value(Option::<AskedAs>::None))
-            .filter(Column::Id.eq(id))
-            .exec(self.connection())
-            .await?;
-        Ok(())
     }
 
     /// Names the answers that requests write which this transaction has claimed.
