@@ -6,7 +6,7 @@ use entity::message_version::Model as Version;
 
 use super::{Chats, ReadableChat};
 use crate::model::exchange::{self, ChatDocument};
-use crate::store::StoreError;
+use crate::store::{Beside, StoreError};
 
 /// What the file is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,8 @@ pub(super) struct Whole {
     pub row: Chat,
     pub messages: Vec<Message>,
     pub versions: Vec<Version>,
+    /// What programs said beside their questions.
+    pub beside: Vec<Beside>,
 }
 
 impl Whole {
@@ -123,10 +125,12 @@ impl Chats {
             }
         }
         let versions = self.store.versions_in(row.id).await?;
+        let beside = self.store.said_beside(row.id).await?;
         Ok(Whole {
             row,
             messages,
             versions,
+            beside,
         })
     }
 }

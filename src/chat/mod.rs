@@ -107,7 +107,7 @@ pub use respond::{After, NewResponse, RespondError, Said};
 pub use response::{Response, ResponseError};
 pub use restore::RestoreError;
 pub use rules::Rules;
-pub use run::{NewRun, RunError};
+pub use run::{Assistant, NewRun, RunError};
 pub use search::{FoundChat, SearchError};
 pub use send::{NewMessage, SendError, Sent};
 pub use share::{

@@ -218,7 +218,7 @@ impl Chats {
         Err(StoreError::Stale.into())
     }
 
-    /// Deletes a response with its question, and what was said beside it. A chat that was made for it alone goes with it.
+    /// Deletes a response with its question. A chat that was made for it alone goes with it.
     ///
     /// # Errors
     /// As [`Self::response`].
@@ -238,10 +238,6 @@ impl Chats {
         let Some(request) = request else {
             return Ok(());
         };
-        let id = request.id;
-        self.store
-            .tx(|tx| async move { tx.forget_words(id).await })
-            .await?;
         let is_programs = request.asked_as.is_some();
         let left = self.store.all_messages(response.chat.id).await?;
         if is_programs && !left.iter().any(is_said) {

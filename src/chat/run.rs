@@ -22,11 +22,19 @@ use crate::model::parameters::check_storable;
 use crate::model::text::{ModelName, check_text};
 use crate::store::{Advance, StoreError, Tx};
 
+/// Who is to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Assistant {
+    /// The agent of this alias.
+    Agent(String),
+    /// The agent of this alias, or else the model of this id. Where a provider takes any name, any name is a model.
+    AgentOrModel(String),
+}
+
 /// What is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct NewRun {
-    /// Who answers: an agent's alias, or a model's id.
-    pub assistant: String,
+    pub assistant: Assistant,
     /// In the place of the agent's model.
     pub model: Option<String>,
     /// In the place of all that the system says else.
@@ -286,20 +294,27 @@ impl Chats {
         let metadata = new.asked_as.metadata.clone();
         metadata::parse(metadata).map_err(ThreadError::from)?;
         let agents = self.agents();
-        let agent = agents.iter().find(|agent| agent.alias == new.assistant);
+        let (Assistant::Agent(assistant) | Assistant::AgentOrModel(assistant)) = &new.assistant;
+        let agent = agents.iter().find(|agent| agent.alias == *assistant);
         let known = |model: &str| self.known_model(member, model);
-        let named = match (agent, new.model.as_deref()) {
-            (Some(agent), named) => named.or(agent.model.as_deref()).map(known).transpose()?,
-            (None, named) => {
-                // Whoever is no agent has to be a model, also where another one is to answer.
-                let model = known(&new.assistant).map_err(|error| match error {
-                    ModelError::Unknown(_) | ModelError::Text(_) => RunError::NoSuchAssistant {
-                        named: new.assistant.clone(),
-                        agents: agents.iter().map(|agent| agent.alias.clone()).collect(),
-                    },
+        let nobody = || RunError::NoSuchAssistant {
+            named: assistant.clone(),
+            agents: agents.iter().map(|agent| agent.alias.clone()).collect(),
+        };
+        let named = match (agent, &new.assistant) {
+            (Some(agent), _) => {
+                let model = new.model.as_deref().or(agent.model.as_deref());
+                model.map(known).transpose()?
+            }
+            (None, Assistant::Agent(_)) => return Err(nobody()),
+            (None, Assistant::AgentOrModel(model)) => {
+                // It has to be a model also where another one is to answer.
+                let model = known(model).map_err(|error| match error {
+                    ModelError::Unknown(_) | ModelError::Text(_) => nobody(),
                     error => error.into(),
                 })?;
-                Some(named.map(known).transpose()?.unwrap_or(model))
+                let other = new.model.as_deref().map(known).transpose()?;
+                Some(other.unwrap_or(model))
             }
         };
         let replaces_system = new.instructions.is_some();

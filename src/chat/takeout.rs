@@ -378,6 +378,15 @@ fn chat(whole: &Whole) -> Value {
         as_message(message, &versions)
     });
     let messages: Vec<Value> = messages.collect();
+    let beside = whole.beside.iter().map(|beside| {
+        json!({
+            "request_uuid": beside.id,
+            "message_uuid": beside.user_message_id,
+            "instructions": beside.instructions,
+            "metadata": beside.asked_as.as_ref().map(|asked| &asked.metadata),
+        })
+    });
+    let beside: Vec<Value> = beside.collect();
     json!({
         "uuid": row.id,
         "title": row.title,
@@ -391,6 +400,7 @@ fn chat(whole: &Whole) -> Value {
         "updated_at": row.updated_at,
         "expires_at": row.expires_at,
         "messages": messages,
+        "said_beside": beside,
     })
 }
 

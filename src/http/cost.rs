@@ -19,7 +19,8 @@ const SENDS: [(Method, &str); 9] = [
     (Method::PUT, "/chat/message/{uuid}"),
 ];
 /// What takes a message; the body of anything else has a few fields.
-const TAKES_MESSAGES: [(Method, &str); 10] = [
+const TAKES_MESSAGES: [(Method, &str); 11] = [
+    (Method::POST, "/v1/conversations"),
     (Method::POST, "/v1/threads"),
     (Method::POST, "/v1/threads/{thread_id}/messages"),
     (Method::POST, "/v1/threads/runs"),

@@ -2,12 +2,13 @@
 
 use entity::user::{Column, Entity, Model};
 use entity::{
-    ChatId, OwnerId, RequestId, Timestamp, api_token, audit_log, chat, idempotency_key,
-    llm_attempt, message_version, session, share,
+    AskedAs, ChatId, MessageId, OwnerId, RequestId, Timestamp, api_token, audit_log, chat,
+    idempotency_key, llm_attempt, llm_request, message_version, session, share,
 };
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{
-    ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait,
+    ColumnTrait, Condition, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    QueryTrait,
 };
 
 use super::{Actor, Store, StoreError, Tx};
@@ -26,6 +27,16 @@ pub struct Account {
     pub shares: Vec<share::Model>,
     /// What they did to rights, and what was done to theirs.
     pub log: Vec<audit_log::Model>,
+}
+
+/// What a program said beside a question.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct Beside {
+    /// The request's.
+    pub id: RequestId,
+    pub user_message_id: MessageId,
+    pub instructions: Option<String>,
+    pub asked_as: Option<AskedAs>,
 }
 
 impl Store {
@@ -104,6 +115,27 @@ impl Store {
         Ok(message_version::Entity::find()
             .filter(message_version::Column::ChatId.eq(chat))
             .order_by_asc(message_version::Column::Number)
+            .all(self.reader())
+            .await?)
+    }
+
+    /// What programs said beside the questions in a chat, in the order of those.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn said_beside(&self, chat: ChatId) -> Result<Vec<Beside>, StoreError> {
+        use llm_request::Column;
+        let said = Column::Instructions
+            .is_not_null()
+            .or(Column::AskedAs.is_not_null());
+        Ok(llm_request::Entity::find()
+            .select_only()
+            .columns([Column::Id, Column::UserMessageId])
+            .columns([Column::Instructions, Column::AskedAs])
+            .filter(Column::ChatId.eq(chat))
+            .filter(said)
+            .order_by_asc(Column::Sequence)
+            .into_model()
             .all(self.reader())
             .await?)
     }

@@ -2,7 +2,8 @@
 
 use entity::chat_message::{Column, Entity, Model, Reaction, Role, Status};
 use entity::{
-    ChatId, MessageId, Origin, OwnerId, RequestId, Timestamp, chat, llm_request, message_version,
+    AskedAs, ChatId, MessageId, Origin, OwnerId, RequestId, Timestamp, chat, llm_request,
+    message_version,
 };
 use sea_orm::{
     ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, IntoActiveModel, PaginatorTrait,
@@ -597,6 +598,19 @@ impl Tx {
         Ok(())
     }
 
+    /// Takes away what a program said beside a question.
+    async fn forget_said_beside(&self, question: &Model) -> Result<(), StoreError> {
+        use llm_request::Column;
+        llm_request::Entity::update_many()
+            .col_expr(Column::Instructions, Expr::value(Option::<String>::None))
+            .col_expr(Column::AskedAs, Expr::value(Option::<AskedAs>::None))
+            .filter(Column::ChatId.eq(question.chat_id))
+            .filter(Column::UserMessageId.eq(question.id))
+            .exec(self.connection())
+            .await?;
+        Ok(())
+    }
+
     /// Turns a message into a tombstone: its text goes, its place stays. A user message that was
     /// still waiting becomes `cancelled`. Whether there was something to delete.
     ///
@@ -609,6 +623,9 @@ impl Tx {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         self.forget_summary(message).await?;
+        if message.role == Role::User {
+            self.forget_said_beside(message).await?;
+        }
         let status = match message.status {
             Status::Pending => Status::Cancelled,
             ended => ended,

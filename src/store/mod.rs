@@ -46,7 +46,7 @@ use std::time::Duration;
 use migration::{Migrator, MigratorTrait};
 use sea_orm::{ConnectionTrait, DatabaseConnection};
 
-pub use accounts::Account;
+pub use accounts::{Account, Beside};
 pub use archives::{ArchiveEnd, ArchiveProgress};
 pub use attempts::{UsageGroup, UsageSum};
 pub use audit::Actor;

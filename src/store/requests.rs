@@ -324,20 +324,6 @@ impl Tx {
         Ok(())
     }
 
-    /// Takes away what was said beside a question that is deleted.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn forget_words(&self, id: RequestId) -> Result<(), StoreError> {
-        Entity::update_many()
-            .col_expr(Column::Instructions, Expr::value(Option::<String>::None))
-            .col_expr(Column::AskedAs, Expr::value(Option::<AskedAs>::None))
-            .filter(Column::Id.eq(id))
-            .exec(self.connection())
-            .await?;
-        Ok(())
-    }
-
     /// Names the answers that requests write which this transaction has claimed.
     ///
     /// # Errors

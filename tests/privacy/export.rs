@@ -86,6 +86,8 @@ on_both_databases! {
         assert_eq!(answer["content"], format!("You said: one {WORD}"));
         let before = &answer["versions"][0];
         assert_eq!((&before["version"], &before["reaction_comment"]), (&json!(1), &json!(format!("why {WORD}"))));
+        let beside = &chat["said_beside"][0];
+        assert_eq!((&beside["instructions"], &beside["metadata"]["topic"]), (&json!(format!("Be {WORD}.")), &json!(WORD)));
         let text = file(&files, "/chat.md");
         assert!(text.starts_with(&format!("# Title {WORD}\n\n## You\n\none {WORD}\n\n## Assistant\n")), "{text}");
         let log = audit_log::Entity::find().all(&db).await.unwrap();

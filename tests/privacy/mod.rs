@@ -61,13 +61,9 @@ async fn plant(app: &TestApp) -> Planted {
         .await
         .expect(202);
     app.settle().await;
-    app.post_once(
-        &format!("/chat/{chat}/send"),
-        "s",
-        &json!({"message": format!("two {WORD}")}),
-    )
-    .await
-    .expect(202);
+    let said = json!({"input": format!("two {WORD}"), "conversation": chat, "instructions": format!("Be {WORD}."),
+        "metadata": {"topic": WORD}, "background": true});
+    app.post_once("/v1/responses", "s", &said).await.expect(200);
     app.settle().await;
     let db = app.database.connect().await;
     let (token, session) = plant_keys(&db, OwnerId::LOCAL, Timestamp(i64::MAX / 2)).await;

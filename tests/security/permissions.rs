@@ -64,7 +64,7 @@ enum Thing {
 }
 
 /// All there is.
-const ROWS: [(&str, &str, Needs, Thing); 119] = [
+const ROWS: [(&str, &str, Needs, Thing); 123] = [
     ("GET", "/", Read, None),
     ("GET", "/_components", Nobody, None),
     ("GET", "/account", Read, None),
@@ -186,6 +186,10 @@ const ROWS: [(&str, &str, Needs, Thing); 119] = [
     ("POST", "/v1/chat/completions", Write, None),
     ("GET", "/v1/assistants", Read, None),
     ("GET", "/v1/assistants/{alias}", Read, None),
+    ("POST", "/v1/conversations", Write, None),
+    ("GET", "/v1/conversations/{id}", Read, Chat),
+    ("POST", "/v1/conversations/{id}", Write, Chat),
+    ("DELETE", "/v1/conversations/{id}", Write, Chat),
     ("GET", "/v1/models", Read, None),
     ("GET", "/v1/models/{model}", Read, None),
     ("POST", "/v1/responses", Write, None),

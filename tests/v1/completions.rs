@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::app::eventually;
-use crate::support::database::Kind;
 use crate::support::upstream::finish;
 use crate::support::{Answer, Script, TestApp, Upstream};
 
@@ -126,7 +125,7 @@ on_both_databases! {
         let refused = app.post(PATH, &body).await.expect(400).json();
         assert_eq!(refused["error"]["param"], "stream");
         assert!(refused["error"]["message"].as_str().unwrap().contains("background"), "{refused}");
-        let unknown = app.post(PATH, &json!({"model": "none", "messages": [{"role": "user", "content": "x"}]})).await;
+        let unknown = app.post(PATH, &json!({"model": " ", "messages": [{"role": "user", "content": "x"}]})).await;
         assert_eq!(unknown.expect(400).json()["error"]["code"], "model_not_found");
         let long = app.post(PATH, &json!({"max_completion_tokens": 0, "messages": [{"role": "user", "content": "x"}]})).await;
         assert_eq!(long.expect(400).json()["error"]["param"], "max_completion_tokens");

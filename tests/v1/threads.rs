@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::app::eventually;
-use crate::support::database::Kind;
 use crate::support::upstream::finish;
 use crate::support::{Answer, Script, TestApp, Upstream};
 
@@ -407,6 +406,27 @@ on_both_databases! {
         let other = app.post("/v1/threads", &json!({})).await.expect(200).json();
         let elsewhere = run.replace(&thread, &text(&other["id"]));
         app.get(&elsewhere).await.expect(404);
+        app.stop().await;
+    }
+
+    async fn a_conversation_is_made_and_gone_on_in(kind: Kind) {
+        let app = TestApp::start(kind, Upstream::echo().await).await;
+        let items = json!([{"type": "message", "role": "developer", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "input_text", "text": "one"}]}, {"role": "assistant", "content": "two"}]);
+        let made = app.post("/v1/conversations", &json!({"items": items, "metadata": {"a": "b"}})).await.expect(200).json();
+        assert_eq!((&made["object"], &made["metadata"]), (&json!("conversation"), &json!({"a": "b"})));
+        let id = text(&made["id"]);
+        let body = json!({"model": "scripted-model", "conversation": {"id": id}, "input": "three"});
+        let response = app.post("/v1/responses", &body).await.expect(200).json();
+        assert_eq!((&response["status"], &response["conversation"]["id"]), (&json!("completed"), &json!(id)));
+        let sent = app.upstream.received().pop().unwrap().turns();
+        assert_eq!(sent, turns(&[("system", "Be brief."), ("user", "one"), ("assistant", "two"), ("user", "three")]));
+        let path = format!("/v1/conversations/{id}");
+        app.post(&path, &json!({"metadata": {}})).await.expect(200);
+        assert_eq!(app.get(&path).await.expect(200).json()["metadata"], json!({}));
+        let deleted = app.delete(&path).await.expect(200).json();
+        assert_eq!(deleted, json!({"id": id, "object": "conversation.deleted", "deleted": true}));
+        assert_eq!(app.get(&path).await.expect(404).json()["error"]["code"], "conversation_not_found");
         app.stop().await;
     }
 

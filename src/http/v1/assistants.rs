@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use super::asked::not_found;
 use super::ids;
 use super::page::Page;
+use crate::chat::Assistant as Named;
 use crate::http::AppState;
 use crate::http::extract::{Caller, NamePath};
 use crate::http::problem::Problem;
@@ -78,10 +79,16 @@ pub(super) fn named(alias: &str) -> String {
     format!("{}_{alias}", ids::ASSISTANT)
 }
 
-/// What an assistant's id stands for: an agent's alias, or a model's id.
-pub(super) fn bare(id: &str) -> &str {
-    let alias = id.strip_prefix(ids::ASSISTANT);
-    alias.and_then(|rest| rest.strip_prefix('_')).unwrap_or(id)
+/// Whom a run names: with `asst_` an agent by its alias, without it an agent or a model.
+pub(super) fn read_id(id: &str) -> Named {
+    match alias_of(id) {
+        Some(alias) => Named::Agent(alias.to_owned()),
+        None => Named::AgentOrModel(id.to_owned()),
+    }
+}
+
+fn alias_of(id: &str) -> Option<&str> {
+    id.strip_prefix(ids::ASSISTANT)?.strip_prefix('_')
 }
 
 /// All agents, in the order in which they are shown.
@@ -105,7 +112,9 @@ async fn read(
     NamePath(id): NamePath,
 ) -> Result<Response, Problem> {
     let agents = app.chats.agents();
-    let found = agents.iter().find(|agent| agent.alias == bare(&id));
+    let found = agents
+        .iter()
+        .find(|agent| agent.alias == alias_of(&id).unwrap_or(&id));
     let found = found.ok_or_else(|| {
         let detail = format!("there is no assistant {:?}", ids::quoted(&id));
         not_found(detail, "assistant_id", "assistant_not_found")

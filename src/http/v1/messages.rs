@@ -20,7 +20,7 @@ use super::input::Content;
 use super::object::ItemStatus;
 use super::page::{Page, PageParams};
 use super::responses::body_of;
-use super::threads::{Deleted, thread_id};
+use super::threads::{Deletion, thread_id};
 use crate::chat::{MessageRead, Said, ThreadMessage};
 use crate::http::AppState;
 use crate::http::extract::{Caller, NamePath, NamePaths, Params, Uploaded};
@@ -287,7 +287,7 @@ async fn read(
 /// Deletes a message. A run that answers it is ended first.
 #[utoipa::path(
     delete, path = "/v1/threads/{thread_id}/messages/{message_id}",
-    responses((status = OK, body = Deleted))
+    responses((status = OK, body = Deletion))
 )]
 async fn delete(
     State(app): State<AppState>,
@@ -297,7 +297,7 @@ async fn delete(
     let (thread, message): (ChatId, MessageId) = (thread_id(&thread)?, message_id(&id)?);
     let deleted = app.chats.delete_thread_message(owner, thread, message);
     deleted.await?;
-    reply::json(StatusCode::OK, &Deleted::new(id, "thread.message.deleted"))
+    reply::json(StatusCode::OK, &Deletion::new(id, "thread.message.deleted"))
 }
 
 fn message_id(id: &str) -> Result<MessageId, Problem> {

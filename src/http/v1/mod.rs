@@ -6,6 +6,7 @@
 mod asked;
 mod assistants;
 mod completions;
+mod conversations;
 mod error;
 mod ids;
 mod input;
@@ -35,6 +36,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
         .merge(completions::router())
         .merge(models::router())
         .merge(assistants::router())
+        .merge(conversations::router())
         .merge(threads::router())
         .merge(messages::router())
         .merge(runs::router())

@@ -84,6 +84,7 @@ struct RunIncomplete {
 /// What it took, in tokens. What the provider did not count is estimated: `pollen.usage_estimated`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ApiRunUsage)]
+#[expect(clippy::struct_field_names, reason = "the interface calls them so")]
 struct RunUsage {
     prompt_tokens: i64,
     completion_tokens: i64,
@@ -202,12 +203,12 @@ impl RunObject {
             failed_at: ended(&[RequestStatus::Failed]).filter(|_| status == Status::Failed),
             completed_at: ended(&[RequestStatus::Completed])
                 .filter(|_| status == Status::Completed),
-            incomplete_details: object.incomplete_details.map(RunIncomplete::new),
+            incomplete_details: object.incomplete_details.as_ref().map(RunIncomplete::new),
             model: object.model,
             instructions: object.instructions.unwrap_or_default(),
             tools: Vec::new(),
             metadata: object.metadata,
-            usage: object.usage.map(RunUsage::new),
+            usage: object.usage.as_ref().map(RunUsage::new),
             temperature: object.temperature,
             top_p: object.top_p,
             max_prompt_tokens: None,
@@ -262,7 +263,14 @@ impl RunObject {
                     message_id: ids::write(ids::MESSAGE, message.0),
                 },
             },
-            last_error: self.last_error,
+            // A step knows two codes only.
+            last_error: self.last_error.map(|error| ResponseFailure {
+                code: match error.code {
+                    "rate_limit_exceeded" => "rate_limit_exceeded",
+                    _ => "server_error",
+                },
+                ..error
+            }),
             expired_at: None,
             cancelled_at: self.cancelled_at,
             failed_at: self.failed_at,
@@ -274,7 +282,7 @@ impl RunObject {
 }
 
 impl RunIncomplete {
-    fn new(details: IncompleteDetails) -> Self {
+    fn new(details: &IncompleteDetails) -> Self {
         let is_long = details.reason == "max_output_tokens";
         Self {
             reason: is_long.then_some("max_completion_tokens"),
@@ -283,7 +291,7 @@ impl RunIncomplete {
 }
 
 impl RunUsage {
-    fn new(usage: Usage) -> Self {
+    fn new(usage: &Usage) -> Self {
         Self {
             prompt_tokens: usage.input_tokens,
             completion_tokens: usage.output_tokens,

@@ -45,7 +45,7 @@ pub(super) fn router() -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = ApiRunCreate)]
 struct RunCreate {
-    /// Who answers: an agent's alias, with or without `asst_`, or a model's id.
+    /// Who answers: an agent's alias, with or without `asst_`, or else a model's id.
     #[schema(example = "asst_tutor", required)]
     assistant_id: Option<String>,
     /// Only with `POST /v1/threads/runs`: the thread that is created for it.
@@ -121,7 +121,7 @@ impl RunCreate {
             Problem::param("assistant_id", "missing_required_parameter", detail)
         })?;
         Ok(NewRun {
-            assistant: assistants::bare(&named).to_owned(),
+            assistant: assistants::read_id(&named),
             model: self.model,
             instructions: self.instructions,
             additional_instructions: self.additional_instructions,
@@ -357,6 +357,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::chat::Assistant;
 
     fn read(body: Value) -> Result<NewRun, (String, &'static str)> {
         let body: RunCreate = serde_json::from_value(body).unwrap();
@@ -375,7 +376,7 @@ mod tests {
                 {"role": "user", "content": [{"type": "text", "text": "Hi"}], "attachments": [], "metadata": {}}],
         }))
         .unwrap();
-        assert_eq!(new.assistant, "tutor");
+        assert_eq!(new.assistant, Assistant::Agent("tutor".to_owned()));
         assert_eq!(new.asked_as.assistant.as_deref(), Some("asst_tutor"));
         assert_eq!(new.parameters.max_tokens, Some(9));
         assert_eq!(new.additional_messages[0].text, "Hi");

@@ -103,7 +103,7 @@ impl ThreadObject {
 /// What has become of a deletion.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ApiThingDeleted)]
-pub(super) struct Deleted {
+pub(super) struct Deletion {
     #[schema(example = "thread_01990f5e7c1a7b6e9f0a3c5d8e2b4a62")]
     id: String,
     /// `thread.deleted` or `thread.message.deleted`.
@@ -113,7 +113,7 @@ pub(super) struct Deleted {
     deleted: bool,
 }
 
-impl Deleted {
+impl Deletion {
     pub fn new(id: String, object: &'static str) -> Self {
         Self {
             id,
@@ -201,7 +201,7 @@ async fn update(
 
 /// Deletes a thread with all that is in it. What is under way is ended first.
 #[utoipa::path(
-    delete, path = "/v1/threads/{thread_id}", responses((status = OK, body = Deleted))
+    delete, path = "/v1/threads/{thread_id}", responses((status = OK, body = Deletion))
 )]
 async fn delete(
     State(app): State<AppState>,
@@ -210,7 +210,7 @@ async fn delete(
 ) -> Result<Response, Problem> {
     let chat = own(&app, owner, &id).await?;
     app.chats.delete_chat(chat).await?;
-    reply::json(StatusCode::OK, &Deleted::new(id, "thread.deleted"))
+    reply::json(StatusCode::OK, &Deletion::new(id, "thread.deleted"))
 }
 
 async fn own(app: &AppState, owner: entity::OwnerId, id: &str) -> Result<OwnedChat, Problem> {
