@@ -157,6 +157,22 @@ def goes_on(pollen):
     say("conversation", first.conversation.id)
 
 
+def converses(pollen):
+    """A conversation that is made first, with what has been said in it."""
+    items = [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "A bee."}]
+    made = pollen.conversations.create(items=items, metadata={"topic": "bees"})
+    assert made.id.startswith("conv_") and made.metadata == {"topic": "bees"}
+    response = answered(pollen, "Since when?", conversation=made.id)
+    assert response.conversation.id == made.id
+    given = pollen.responses.input_items.list(response.id, order="asc")
+    assert [item.content[0].text for item in given] == ["Who are you?", "A bee.", "Since when?"]
+    changed = pollen.conversations.update(made.id, metadata={"topic": "wasps"})
+    assert changed.metadata == {"topic": "wasps"} and pollen.conversations.retrieve(made.id) == changed
+    assert pollen.conversations.delete(made.id).deleted is True
+    refused(openai.NotFoundError, lambda: pollen.conversations.retrieve(made.id))
+    refused(openai.NotFoundError, lambda: pollen.responses.retrieve(response.id))
+
+
 def takes_items(pollen):
     """Input as items of each kind, and what the client got sent back to it."""
     items = [

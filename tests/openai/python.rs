@@ -73,7 +73,7 @@ on_both_databases! {
     }
 
     async fn a_conversation_goes_on(kind: Kind) {
-        let (app, said) = driven(kind, "goes_on,takes_items", &[]).await;
+        let (app, said) = driven(kind, "goes_on,converses,takes_items", &[]).await;
         let before = [("user", "one"), ("assistant", "You said: one")];
         let second = [&before[..], &[("user", "two")]].concat();
         assert_eq!(turns(&app, "two"), pairs(&second));

@@ -7,6 +7,7 @@ from openai.types.beta.assistant import Assistant
 from openai.types.beta.threads import Message, MessageDeleted, Run
 from openai.types.beta.threads.runs import RunStep
 from openai.types.chat import ChatCompletion
+from openai.types.conversations import Conversation, ConversationDeletedResource
 from openai.types.responses import Response, ResponseItem
 from pydantic import BaseModel, TypeAdapter
 
@@ -29,6 +30,8 @@ THINGS = {
     "thread.run.step": RunStep,
     "assistant": Assistant,
     "chat.completion": ChatCompletion,
+    "conversation": Conversation,
+    "conversation.deleted": ConversationDeletedResource,
 }
 # Whether headers come as the server sent them.
 is_direct = True

@@ -122,6 +122,8 @@ class Things:
                 return dict(response_id=self.response().id)
             case "chat.completions", _:
                 return dict(model=MODEL, messages=MESSAGES)
+            case "conversations", "retrieve" | "update" | "delete":
+                return dict(conversation_id=self.pollen.conversations.create().id)
             case "models", "retrieve":
                 return dict(model=MODEL)
             case "beta.assistants", "retrieve":
