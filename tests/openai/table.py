@@ -122,7 +122,9 @@ class Things:
                 return dict(response_id=self.response().id)
             case "chat.completions", _:
                 return dict(model=MODEL, messages=MESSAGES)
-            case "conversations", "retrieve" | "update" | "delete":
+            case "conversations", "update":
+                return dict(conversation_id=self.pollen.conversations.create().id, metadata={"topic": "bees"})
+            case "conversations", "retrieve" | "delete":
                 return dict(conversation_id=self.pollen.conversations.create().id)
             case "models", "retrieve":
                 return dict(model=MODEL)
