@@ -110,6 +110,11 @@ async fn ten_lines_of_python() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_is_new() {
+    assert_python_works("tail.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thread_and_its_run() {
     assert_python_works("run.py").await;
 }

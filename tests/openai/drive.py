@@ -133,6 +133,10 @@ def cancels_early(pollen):
     first = begun(pollen, ask(pollen, "Stall"), "Half ")
     second = ask(pollen, "Never")
     assert second.status == "queued" and second.output == []
+    # What has not begun has nothing new.
+    waiting = pollen.responses.retrieve(second.id, starting_after=0)
+    assert (waiting.status, waiting.output, waiting.pollen["position"]) == ("queued", [], 0), waiting
+    assert waiting.pollen["append"] is True
     ended = pollen.responses.cancel(second.id)
     assert ended.status == "cancelled" and ended.output_text == "", ended
     assert pollen.responses.retrieve(second.id) == pollen.responses.cancel(second.id) == ended
@@ -325,10 +329,12 @@ def once(pollen):
 
 def on_from(pollen):
     """`starting_after`: only what is new, and from where to ask on."""
-    response = begun(pollen, ask(pollen, "Grow"), "Half of it, ")
+    response = ask(pollen, "Grow")
     text, position = "", 0
     opened = False
+    deadline = time.monotonic() + PATIENCE
     while True:
+        assert time.monotonic() < deadline, response
         response = pollen.responses.retrieve(response.id, starting_after=position)
         news = response.pollen
         assert news["position"] >= position

@@ -112,7 +112,11 @@ async fn read(
     let answered = app.chats.response(owner, uuid).await;
     let answered = answered.map_err(|error| of_id(error.into(), &id))?;
     let Some(answer) = answered.answer.as_ref().filter(|_| answered.is_shown) else {
-        return reply_with(&app, &answered);
+        // Nothing yet, behind nothing; or else the whole text, in the place of any other.
+        let is_behind = answered.answer.is_none() && position == Position::START;
+        let mut object = ResponseObject::new(&answered, app.load.poll_after_ms(Activity::Flowing));
+        object.pollen.append = Some(is_behind);
+        return reply_object(&object);
     };
     let cursors = Cursors {
         text: position,
