@@ -229,17 +229,17 @@ def refuses(pollen):
     """Each with an error that the client reads, and asked once."""
     create, bad = pollen.responses.create, openai.BadRequestError
     count = len(exchanges)
-    error = refused(bad, lambda: create(model=MODEL, input="x", stream=True), param="stream")
+    error = refused(bad, lambda: create(model=MODEL, input="x", stream=True), param="stream", code="unsupported_value")
     assert "background" in error.message and "poll" in error.message, error
     refused(bad, lambda: create(model=MODEL, input="x", background=True, stream=True), param="stream")
-    refused(bad, lambda: create(model=MODEL, input="x", background=True, store=False), param="store")
-    refused(bad, lambda: create(model=MODEL, background=True), param="input")
+    refused(bad, lambda: create(model=MODEL, input="x", background=True, store=False), param="store", code="invalid_value")
+    refused(bad, lambda: create(model=MODEL, background=True), param="input", code="missing_required_parameter")
     refused(bad, lambda: create(model=MODEL, input=[], background=True), param="input")
     tool = {"type": "function", "name": "f", "parameters": {}, "strict": False}
-    refused(bad, lambda: create(model=MODEL, input="x", tools=[tool]), param="tools")
+    refused(bad, lambda: create(model=MODEL, input="x", tools=[tool]), param="tools", code="unsupported_parameter")
     refused(bad, lambda: create(model=MODEL, input="x", temperature=9), param="temperature")
     nobody = f"resp_{uuid.uuid4().hex}"
-    refused(openai.NotFoundError, lambda: pollen.responses.retrieve(nobody))
+    refused(openai.NotFoundError, lambda: pollen.responses.retrieve(nobody), code="response_not_found")
     refused(openai.NotFoundError, lambda: pollen.responses.cancel(nobody))
     refused(openai.NotFoundError, lambda: pollen.responses.delete(nobody))
     refused(openai.NotFoundError, lambda: pollen.responses.retrieve("resp_not_an_id"))
@@ -247,7 +247,7 @@ def refuses(pollen):
     for wrong in (dict(previous_response_id=nobody), dict(conversation=f"conv_{uuid.uuid4().hex}")):
         error = refused(openai.APIStatusError, lambda: create(**{"model": MODEL, "input": "x", "background": True, **wrong}))
         assert error.status_code in (400, 404) and error.param in wrong, error
-    refused(openai.NotFoundError, lambda: pollen.post("/no/such/route", cast_to=object, body={}))
+    refused(openai.NotFoundError, lambda: pollen.post("/no/such/route", cast_to=object, body={}), code="unknown_url")
     asked = exchanges[count:]
     assert len(asked) == 14, asked
 
@@ -256,7 +256,7 @@ def is_busy(pollen):
     """A chat that has an answer under way and takes no second: refused once, and not asked again by the client."""
     first = begun(pollen, ask(pollen, "Stall"), "Half ")
     count = len(exchanges)
-    error = refused(openai.ConflictError, lambda: ask(pollen, "two", previous_response_id=first.id))
+    error = refused(openai.ConflictError, lambda: ask(pollen, "two", previous_response_id=first.id), code="chat_busy")
     assert exchanges[count:] == [("POST", "/v1/responses", 409)], "it was asked again"
     assert error.response.headers["x-should-retry"] == "false"
     assert int(error.response.headers["retry-after"]) > 0 and int(error.response.headers["retry-after-ms"]) > 0
@@ -289,7 +289,7 @@ def lists(pollen):
     models = {model.id for model in pollen.models.list()}
     assert MODEL in models, models
     assert pollen.models.retrieve(MODEL).id == MODEL
-    refused(openai.NotFoundError, lambda: pollen.models.retrieve("no-such-model"))
+    refused(openai.NotFoundError, lambda: pollen.models.retrieve("no-such-model"), code="model_not_found")
 
 
 def deletes(pollen):
@@ -313,7 +313,7 @@ def once(pollen):
     first = ask(pollen, "Hello", extra_headers=key)
     second = ask(pollen, "Hello", extra_headers=key)
     assert first.id == second.id
-    refused(openai.APIStatusError, lambda: ask(pollen, "Other", extra_headers=key), status_code=422)
+    refused(openai.APIStatusError, lambda: ask(pollen, "Other", extra_headers=key), status_code=422, code="idempotency_key_reused")
     assert ask(pollen, "Hello").id != first.id
     # In the body it does the same, where headers do not get through.
     key = {"pollen": {"idempotency_key": "7f3b"}}
@@ -364,6 +364,33 @@ def by_message(pollen, message):
     assert pollen.responses.retrieve(bare) == response == pollen.responses.retrieve(str(uuid.UUID(bare)))
     after = answered(pollen, "And by client", previous_response_id=response.id)
     say("chat", after.pollen["chat_uuid"])
+
+
+# --- Who asks.
+
+
+def is_known(pollen, alice, bob, reader):
+    """The key is a token: of who has another one nothing is seen, and without one nobody comes in."""
+    error = refused(openai.AuthenticationError, lambda: ask(pollen, "Hello"), code="invalid_api_key")
+    assert error.status_code == 401 and error.type == "invalid_request_error"
+    refused(openai.AuthenticationError, pollen.models.list, code="invalid_api_key")
+    hers = pollen.with_options(api_key=alice)
+    response = answered(hers, "Hello")
+    for other in (pollen.with_options(api_key=bob),):
+        refused(openai.NotFoundError, lambda: other.responses.retrieve(response.id), code="response_not_found")
+        refused(openai.NotFoundError, lambda: other.responses.cancel(response.id))
+        refused(openai.NotFoundError, lambda: other.responses.delete(response.id))
+        refused(openai.NotFoundError, lambda: other.responses.input_items.list(response.id))
+        behind = lambda: ask(other, "And?", previous_response_id=response.id)
+        refused(openai.NotFoundError, behind, code="previous_response_not_found")
+        into = lambda: ask(other, "And?", conversation=response.conversation.id)
+        refused(openai.NotFoundError, into, code="conversation_not_found")
+        refused(openai.NotFoundError, lambda: other.conversations.delete(response.conversation.id))
+    assert hers.responses.retrieve(response.id) == response
+    reads = pollen.with_options(api_key=reader)
+    assert reads.responses.retrieve(response.id) == response
+    error = refused(openai.PermissionDeniedError, lambda: ask(reads, "Hello"))
+    assert error.type == "permission_error", error
 
 
 # --- A hundred at once.

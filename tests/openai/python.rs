@@ -1,9 +1,11 @@
 //! The client for Python.
 
+use entity::api_token::Scope;
 use serde_json::{Value, json};
 
 use super::driver::Said;
 use super::{Driver, Model};
+use crate::security::callers::{COOKIE_SECRET, token};
 use crate::support::TestApp;
 use crate::support::database::Kind;
 use crate::support::upstream::Received;
@@ -124,6 +126,19 @@ on_both_databases! {
         let messages = app.messages(&chat).await;
         let said: Vec<&Value> = messages.iter().map(|message| &message["content"]).collect();
         assert_eq!(said, ["By hand", "You said: By hand", "And by client", "You said: And by client"]);
+        app.stop().await;
+    }
+
+    async fn the_key_is_a_token(kind: Kind) {
+        let (model, upstream) = Model::start().await;
+        let settings = [("auth.modes", "token"), ("auth.secret", COOKIE_SECRET)];
+        let app = TestApp::start_with(kind, upstream, &settings).await;
+        let alice = token(&app, "alice", Scope::Write).await;
+        let bob = token(&app, "bob", Scope::Write).await;
+        let reader = token(&app, "alice", Scope::Read).await;
+        let arguments = [&*app.base, &alice, &bob, &reader];
+        Driver::python("is_known", &arguments).end(&model).await;
+        assert_eq!(app.upstream.received().len(), 1);
         app.stop().await;
     }
 
