@@ -21,6 +21,7 @@ mod frontend;
 mod limits;
 mod machine;
 mod models;
+mod openai;
 mod operate;
 mod operations;
 mod path;
