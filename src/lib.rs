@@ -9,6 +9,7 @@ pub mod app;
 pub mod cache;
 pub mod chat;
 pub mod cli;
+pub mod client;
 pub mod config;
 mod fault;
 #[cfg(feature = "fuzz")]
