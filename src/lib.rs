@@ -21,5 +21,6 @@ pub mod limit;
 pub mod model;
 pub mod provider;
 pub mod store;
+pub mod terminal;
 pub mod trace;
 pub mod worker;

@@ -29,6 +29,7 @@ mod protocol;
 mod proxies;
 mod security;
 mod start;
+mod terminal;
 mod third_party;
 mod tidy;
 mod wire;

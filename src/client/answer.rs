@@ -49,6 +49,17 @@ impl Answer {
         }
     }
 
+    /// An answer that there is already, from its beginning.
+    #[must_use]
+    pub fn of(answer: &Message) -> Self {
+        Self {
+            question: answer.reply_to.unwrap_or(answer.uuid),
+            following: Following::behind(answer.chat_uuid, answer.uuid, 0),
+            reading: Some(Reading::new(answer.uuid)),
+            is_stopped: false,
+        }
+    }
+
     #[must_use]
     pub fn chat(&self) -> Uuid {
         self.following.chat()

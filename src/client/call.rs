@@ -148,6 +148,19 @@ impl Client {
             .await
     }
 
+    /// Lets another model answer in a chat from the next message on.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub async fn choose_model(&self, chat: Uuid, model: &str) -> Result<Chat, Error> {
+        let change = serde_json::json!({ "model": model });
+        let ask = Ask {
+            method: Method::PATCH,
+            ..Ask::post(format!("chat/{chat}"), Some(&change))
+        };
+        self.call(&ask).await
+    }
+
     /// Sends a message. For its answer, see [`Answer`](super::Answer).
     ///
     /// # Errors

@@ -17,6 +17,9 @@ pub struct Patience {
     pub longest: Duration,
     /// How long a single request is tried in all; none: for ever.
     pub total: Option<Duration>,
+    /// How much of that it may be unreachable; none: all of it. Zero fits the first request, which may have the wrong
+    /// address.
+    pub unreachable: Option<Duration>,
     /// A `Retry-After` up to this is waited for; one that is longer is an error. A minute's budget is worth waiting
     /// for, a day's is not.
     pub longest_asked: Duration,
@@ -29,6 +32,7 @@ impl Default for Patience {
             first: Duration::from_millis(250),
             longest: Duration::from_secs(10),
             total: Some(Duration::from_mins(2)),
+            unreachable: None,
             longest_asked: Duration::from_secs(90),
         }
     }
@@ -111,7 +115,9 @@ impl Attempts {
             Again::Later => self.waits.next().unwrap_or(self.patience.longest),
         };
         let is_over = |total| self.begun.elapsed() + wait > total;
-        if self.patience.total.is_some_and(is_over) {
+        let is_unreachable = matches!(error, Error::Unreachable { .. });
+        let unreachable = self.patience.unreachable.filter(|_| is_unreachable);
+        if self.patience.total.is_some_and(is_over) || unreachable.is_some_and(is_over) {
             return Err(error);
         }
         Ok((error, wait, self.tries))
@@ -184,6 +190,15 @@ mod tests {
 
         let mut once = Attempts::new(Patience::lasting(Duration::ZERO));
         assert_eq!(wait(&mut once, Again::Later), None);
+
+        let wrong_address = Patience {
+            unreachable: Some(Duration::ZERO),
+            ..Patience::default()
+        };
+        assert_eq!(wait(&mut Attempts::new(wrong_address), Again::Later), None);
+        let busy = Error::Refused(Box::default());
+        let next = Attempts::new(wrong_address).after(busy, Again::Later);
+        assert!(next.is_ok(), "it answers, so the address is right");
 
         let mut endless = Attempts::new(Patience::endless());
         for _ in 0..1_000 {
