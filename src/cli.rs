@@ -75,6 +75,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of a server")]
 struct Flags {
     /// The configuration file [default: pollen.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]

@@ -3,7 +3,8 @@
 //! Imports point down only:
 //! `main → cli → app → {http, worker} → chat → {ledger, provider, cache} → store → model → entity`, `limit` between
 //! `http` and `cache`,
-//! with `config` at the bottom, handed up in parts.
+//! with `config` at the bottom, handed up in parts. `cli → terminal → client` is the other side: [`client`] is for programs of
+//! anybody's.
 
 pub mod app;
 pub mod cache;

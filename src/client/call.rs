@@ -1,6 +1,5 @@
 //! One request, made until it is answered: everything that the client asks goes through [`Client::call`].
 
-use std::error::Error as _;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -325,7 +324,7 @@ impl Client {
         let reason = if error.is_timeout() {
             "no answer in time".to_owned()
         } else {
-            chain(error)
+            root(error)
         };
         let address = self.address().to_owned();
         (Error::Unreachable { address, reason }, Again::Later)
@@ -395,17 +394,13 @@ fn seconds(value: &HeaderValue) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// An error with its causes, without the address, which is told beside it.
-pub(super) fn chain(error: reqwest::Error) -> String {
+/// What is at the bottom of an error: "Connection refused", not that a request could not be sent. The address is told
+/// beside it.
+pub(super) fn root(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(below) = cause.source() {
+        cause = below;
     }
-    text
+    cause.to_string()
 }

@@ -175,7 +175,7 @@ fn http_client(user_agent: &str, is_here: bool) -> Result<reqwest::Client, Error
         // A token must not follow a redirect to somebody else.
         .redirect(reqwest::redirect::Policy::none())
         .build()
-        .map_err(|error| Error::Setup(super::call::chain(error)))
+        .map_err(|error| Error::Setup(super::call::root(error)))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::clean::{clean, clean_line};
 use super::lines::{DIM, Line};
-use super::markdown;
+use super::markdown::{self, Block};
 
 /// How a text is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,24 +128,40 @@ impl Growing {
         let (height, columns) = (self.size)();
         // In the last column some terminals are already in the next line.
         let columns = columns.saturating_sub(1).max(8);
-        let mut blocks = markdown::blocks(&self.text[self.done..], columns, self.base.as_ref());
-        let last = if is_all { None } else { blocks.pop() };
+        let text = &self.text[self.done..];
+        let mut blocks = markdown::blocks(text, columns, self.base.as_ref());
+        let finished = if is_all {
+            blocks.len()
+        } else {
+            finished(text, &blocks)
+        };
+        let last = blocks.split_off(finished);
         let mut fixed: Vec<Line> = Vec::new();
         for block in blocks {
             self.separate(&mut fixed);
             fixed.extend(self.rest_of(block.lines));
+            self.scrolled.clear();
+            self.has_printed = true;
         }
         let mut open = Vec::new();
-        if let Some(block) = last {
-            self.done += block.start;
+        if let Some(first) = last.first() {
+            self.done += first.start;
+            let is_unsteady = last.iter().any(|block| block.is_unsteady);
+            let mut lines = Vec::new();
+            for block in last {
+                if !lines.is_empty() {
+                    lines.push(Line::default());
+                }
+                lines.extend(block.lines);
+            }
             self.separate(&mut open);
-            let mut lines = self.rest_of_open(block.lines);
+            let mut lines = self.rest_of(lines);
             let room = height
                 .saturating_sub(2 + usize::from(self.note.is_some()))
                 .max(1);
             let too_many = lines.len().saturating_sub(room);
             let above: Vec<Line> = lines.drain(..too_many).collect();
-            if !block.is_unsteady && too_many > 0 {
+            if !is_unsteady && too_many > 0 {
                 self.scrolled.extend(above.iter().cloned());
                 fixed.append(&mut open);
                 fixed.extend(above);
@@ -164,15 +180,8 @@ impl Growing {
         }
     }
 
-    /// Of a block that is finished, what has not been printed.
-    fn rest_of(&mut self, lines: Vec<Line>) -> Vec<Line> {
-        let rest = self.rest_of_open(lines);
-        self.scrolled.clear();
-        self.has_printed = true;
-        rest
-    }
-
-    fn rest_of_open(&mut self, mut lines: Vec<Line>) -> Vec<Line> {
+    /// Of a block's lines, those that have not been printed.
+    fn rest_of(&mut self, mut lines: Vec<Line>) -> Vec<Line> {
         if lines.starts_with(&self.scrolled) {
             return lines.split_off(self.scrolled.len());
         }
@@ -225,6 +234,26 @@ impl Growing {
         self.rows = rows;
         out
     }
+}
+
+/// How many of the blocks nothing that comes can change. A block that is followed by another one may still take its lines in:
+/// the next row of a table begins as something else. A blank line ends all but lists, which go on with another item.
+fn finished(text: &str, blocks: &[Block]) -> usize {
+    let pairs = blocks.iter().zip(blocks.iter().skip(1));
+    let is_end = |(block, next): (&Block, &Block)| {
+        let (before, after) = text.split_at(next.start);
+        let line = before.trim_end_matches('\n').len();
+        let is_blank = before[line..].len() > 1
+            || before
+                .lines()
+                .last()
+                .is_some_and(|line| line.trim().is_empty());
+        block.ends_with_its_line || (is_blank && (!block.is_list || after.contains('\n')))
+    };
+    let ends: Vec<bool> = pairs.map(is_end).collect();
+    ends.iter()
+        .rposition(|is_end| *is_end)
+        .map_or(0, |at| at + 1)
 }
 
 #[cfg(test)]

@@ -26,6 +26,10 @@ pub(super) struct Block {
     pub lines: Vec<Line>,
     /// Its first lines may still change when more of it comes.
     pub is_unsteady: bool,
+    /// No later line can be a part of it, whatever it is.
+    pub ends_with_its_line: bool,
+    /// It may go on behind a blank line.
+    pub is_list: bool,
 }
 
 /// The blocks of a text. Addresses without a server are of this one.
@@ -50,11 +54,18 @@ pub(super) fn blocks(text: &str, columns: usize, base: Option<&Url>) -> Vec<Bloc
                 lines: Vec::new(),
             };
             writer.block(node);
-            let line = node.data().sourcepos.start.line;
+            let data = node.data();
+            let line = data.sourcepos.start.line;
             Block {
                 start: starts.get(line.saturating_sub(1)).copied().unwrap_or(0),
                 lines: writer.lines,
-                is_unsteady: matches!(node.data().value, NodeValue::Table(_)),
+                is_unsteady: matches!(data.value, NodeValue::Table(_)),
+                ends_with_its_line: match &data.value {
+                    NodeValue::Heading(_) | NodeValue::ThematicBreak => true,
+                    NodeValue::CodeBlock(code) => code.fenced && code.closed,
+                    _ => false,
+                },
+                is_list: matches!(data.value, NodeValue::List(_)),
             }
         })
         .collect()
@@ -66,6 +77,8 @@ fn as_written(text: &str, columns: usize) -> Block {
         start: 0,
         lines,
         is_unsteady: false,
+        ends_with_its_line: false,
+        is_list: false,
     }
 }
 
@@ -131,7 +144,12 @@ impl Writer<'_> {
             .map(|frame| frame.first.take().unwrap_or_else(|| frame.rest.clone()))
             .collect();
         spans.extend(line.0);
-        self.lines.push(Line(spans));
+        let is_blank = spans.iter().all(|span| span.text().trim().is_empty());
+        self.lines.push(if is_blank {
+            Line::default()
+        } else {
+            Line(spans)
+        });
     }
 
     fn paragraph(&mut self, spans: &[Span]) {
@@ -184,7 +202,7 @@ impl Writer<'_> {
             NodeValue::List(list) => {
                 let start = list.start;
                 let numbered = list.list_type == ListType::Ordered;
-                let last = start + node.children().count();
+                let last = (start + node.children().count()).saturating_sub(1);
                 let wide = if numbered {
                     last.to_string().len() + 2
                 } else {
@@ -388,7 +406,7 @@ mod tests {
     #[test]
     fn blocks_are_for_a_terminal() {
         let text = "> said\n\n1. one\n2. two\n   - deep\n\n- [x] done\n- [ ] open\n\n---\n\n```rust\nlet a;\n```\n";
-        let expected = "│ said\n 1. one\n 2. two\n    • deep\n☑ done\n☐ open\n";
+        let expected = "│ said\n1. one\n2. two\n   • deep\n☑ done\n☐ open\n";
         let shown = shown(text, 40);
         assert!(shown.starts_with(expected), "{shown}");
         assert!(shown.ends_with("────\n  let a;\n"), "{shown}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anstyle::Style;
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use url::Url;
 
 use super::clean::clean_line;
@@ -139,6 +140,34 @@ impl Spinner {
 impl Drop for Spinner {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// While it is there, what is typed is not shown: it would stand in the middle of what is painted. It is kept for the next
+/// line that is read.
+pub(super) struct Unseen(Option<Termios>);
+
+impl Unseen {
+    pub fn begin(screen: Screen) -> Self {
+        if screen.how != How::Painted {
+            return Self(None);
+        }
+        let Ok(before) = tcgetattr(io::stdin()) else {
+            return Self(None);
+        };
+        let mut unseen = before.clone();
+        unseen.local_modes.remove(LocalModes::ECHO);
+        let done = tcsetattr(io::stdin(), OptionalActions::Now, &unseen);
+        Self(done.ok().map(|()| before))
+    }
+}
+
+impl Drop for Unseen {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            // A terminal that has gone away needs it no more.
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use super::growing::Growing;
 use super::outcome::Stopped;
-use super::screen::{Screen, Spinner, complain, put};
+use super::screen::{Screen, Spinner, Unseen, complain, put};
 use super::way::Way;
 use crate::client::{Answer, Error, Message, Progress};
 
@@ -35,6 +35,7 @@ pub(super) async fn wait<T>(
     was_interrupted: &mut bool,
     request: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Stopped> {
+    let _unseen = Unseen::begin(screen);
     let mut spinner = screen.spinner("asking");
     let mut has_told = false;
     tokio::pin!(request);
@@ -73,6 +74,7 @@ pub(super) async fn show(
     is_interrupted: bool,
 ) -> Result<Shown, Stopped> {
     let client = way.client.clone();
+    let _unseen = Unseen::begin(screen);
     let mut showing = Showing {
         screen,
         growing: screen.growing(client.address()),

@@ -14,17 +14,30 @@ const ALT_ENTER: &str = "\u{1b}\r";
 const UP: &str = "\u{1b}[A";
 const CTRL_C: &str = "\u{3}";
 const CTRL_D: &str = "\u{4}";
-const PROMPT: &str = "› ";
+const PROMPT: &str = "›";
 
 /// A conversation that waits for words.
 async fn begun(dir: &std::path::Path, base: &str, arguments: &[&str]) -> Terminal {
     let arguments = [&["chat", "--url", base], arguments].concat();
     let terminal = Terminal::start(dir, &[], &arguments);
-    terminal.shows(PROMPT).await;
+    waits(&terminal).await;
     terminal
 }
 
+/// Until a line can be typed: what comes earlier goes to the terminal itself.
+async fn waits(terminal: &Terminal) {
+    terminal
+        .until("the prompt", |t| t.text().lines().last() == Some(PROMPT))
+        .await;
+}
+
+async fn says(terminal: &mut Terminal, keys: &str) {
+    waits(terminal).await;
+    terminal.press(keys).await;
+}
+
 async fn leave(mut terminal: Terminal) {
+    waits(&terminal).await;
     terminal.press(CTRL_D).await;
     assert_eq!(terminal.ends().await, 0, "{}", terminal.text());
 }
@@ -35,11 +48,11 @@ async fn a_conversation_goes_back_and_forth() {
     let app = TestApp::start(Kind::Sqlite, upstream.clone()).await;
     let dir = tempfile::tempdir().unwrap();
     let mut terminal = begun(dir.path(), &app.base, &[]).await;
-    terminal.press("One **word**").await;
+    says(&mut terminal, "One **word**").await;
     terminal.press(ENTER).await;
     terminal.shows("You said: One word").await;
     assert!(terminal.is_bold("word") || terminal.bytes().contains("\u{1b}[1mword"));
-    terminal.press("Two").await;
+    says(&mut terminal, "Two").await;
     terminal.press(ENTER).await;
     terminal.shows("You said: Two").await;
     leave(terminal).await;
@@ -54,7 +67,7 @@ async fn a_conversation_goes_back_and_forth() {
         "{}",
         terminal.text()
     );
-    terminal.press("Three").await;
+    says(&mut terminal, "Three").await;
     terminal.press(ENTER).await;
     terminal.shows("You said: Three").await;
     leave(terminal).await;
@@ -68,14 +81,14 @@ async fn the_line_is_edited_remembered_and_completed() {
     let dir = tempfile::tempdir().unwrap();
     let mut terminal = begun(dir.path(), &app.base, &[]).await;
     // Written, and mended at its beginning (Ctrl-A).
-    terminal.press("orld\u{1}w\r").await;
+    says(&mut terminal, "orld\u{1}w\r").await;
     terminal.shows("You said: world").await;
     // Out of the history, with more behind it.
-    terminal.press(UP).await;
+    says(&mut terminal, UP).await;
     terminal.press(" again\r").await;
     terminal.shows("You said: world again").await;
     // A command by its first letters.
-    terminal.press("/ti\t").await;
+    says(&mut terminal, "/ti\t").await;
     terminal.shows("› /title").await;
     terminal.press("Another name\r").await;
     crate::support::app::eventually("the title changes", async || {
@@ -84,11 +97,11 @@ async fn the_line_is_edited_remembered_and_completed() {
     })
     .await;
     // What may follow a command, too.
-    terminal.press("/agent tu\t").await;
+    says(&mut terminal, "/agent tu\t").await;
     terminal.shows("› /agent tutor").await;
     terminal.press(CTRL_C).await;
     // Several lines.
-    terminal.press("first").await;
+    says(&mut terminal, "first").await;
     terminal.press(ALT_ENTER).await;
     terminal.press("second\\\rthird\r").await;
     terminal.shows("You said: first second third").await;
@@ -120,7 +133,7 @@ async fn tab_lists_all_commands_of_the_server_and_ours_are_not_among_them() {
     let app = saying("Yes").await;
     let dir = tempfile::tempdir().unwrap();
     let mut terminal = begun(dir.path(), &app.base, &[]).await;
-    terminal.press("/\t").await;
+    says(&mut terminal, "/\t").await;
     let listed = app.get("/commands").await.expect(200).json();
     for entry in listed["commands"].as_array().unwrap() {
         let command = entry["command"].as_str().unwrap();
@@ -149,7 +162,7 @@ async fn markdown_has_colours_and_a_spinner_turns_before_the_first_token() {
     let app = halting(&[], &gate, &[answer]).await;
     let dir = tempfile::tempdir().unwrap();
     let mut terminal = begun(dir.path(), &app.base, &[]).await;
-    terminal.press("Show me\r").await;
+    says(&mut terminal, "Show me\r").await;
     terminal.has_had("waiting for the first word").await;
     gate.cancel();
     terminal.shows("1 │ 2").await;
@@ -183,11 +196,11 @@ async fn ctrl_c_stops_an_answer_and_the_conversation_goes_on() {
     let app = TestApp::start(Kind::Sqlite, upstream).await;
     let dir = tempfile::tempdir().unwrap();
     let mut terminal = begun(dir.path(), &app.base, &[]).await;
-    terminal.press("Go on\r").await;
+    says(&mut terminal, "Go on\r").await;
     terminal.shows("Without an").await;
     terminal.press(CTRL_C).await;
     terminal.shows("stopped").await;
-    terminal.press("And now?\r").await;
+    says(&mut terminal, "And now?\r").await;
     terminal.shows("Here I am.").await;
     leave(terminal).await;
     let (_, messages) = only_chat(&app).await;
@@ -205,9 +218,9 @@ async fn what_is_asked_again_is_shown_again() {
     let app = TestApp::start(Kind::Sqlite, Upstream::scripted(scripts).await).await;
     let dir = tempfile::tempdir().unwrap();
     let mut terminal = begun(dir.path(), &app.base, &[]).await;
-    terminal.press("Tell me\r").await;
+    says(&mut terminal, "Tell me\r").await;
     terminal.shows("The first.").await;
-    terminal.press("/retry\r").await;
+    says(&mut terminal, "/retry\r").await;
     terminal.shows("The second.").await;
     leave(terminal).await;
     app.stop().await;
@@ -234,7 +247,7 @@ async fn an_answer_survives_a_restart_of_the_server_in_its_middle() {
     let server = Server::start(dir.path(), &variables).await;
     let (base, address) = (server.base.clone(), server.base.replace("http://", ""));
     let mut terminal = begun(dir.path(), &base, &[]).await;
-    terminal.press("Tell me\r").await;
+    says(&mut terminal, "Tell me\r").await;
     terminal.shows("The whole answer: one,").await;
     server.kill().await;
     // It says what is going on, and waits.
