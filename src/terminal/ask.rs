@@ -48,27 +48,32 @@ struct Report {
 /// Asks, and shows the answer.
 pub async fn ask(ask: Ask) -> Outcome {
     let is_json = ask.json;
-    match answered(ask).await {
+    let mut report = Report::default();
+    match answered(ask, &mut report).await {
         Ok(outcome) => outcome,
         Err(stopped) => {
+            let chat = report.chat;
             if is_json && !matches!(stopped, Stopped::Unread | Stopped::Output(_)) {
-                let error = AnswerError {
+                report.error = Some(AnswerError {
                     code: stopped.code(),
                     message: stopped.words(),
-                };
-                let report = Report {
-                    error: Some(error),
-                    ..Report::default()
-                };
+                });
                 // What cannot be written cannot be told either.
                 let _ = report.print();
             }
-            end(&stopped)
+            let outcome = end(&stopped);
+            if let (Some(chat), Stopped::Server(_) | Stopped::Interrupted) = (chat, &stopped) {
+                complain(&format!(
+                    "pollen: it may go on without you: pollen tail {chat}"
+                ));
+            }
+            outcome
         }
     }
 }
 
-async fn answered(ask: Ask) -> Result<Outcome, Stopped> {
+/// `report`: what is known as soon as it is known.
+async fn answered(ask: Ask, report: &mut Report) -> Result<Outcome, Stopped> {
     let mut screen = Screen::find(ask.colour, ask.raw || ask.json);
     if ask.json {
         screen = screen.silent();
@@ -77,27 +82,25 @@ async fn answered(ask: Ask) -> Result<Outcome, Stopped> {
     let mut way = Way::open(&ask.server)?;
     let client = way.client.clone();
     let mut is_interrupted = false;
-    let mut answer = match ask.chat {
-        Some(chat) => {
-            let new = NewMessage {
-                model: ask.model,
-                ..NewMessage::new(question)
-            };
-            let asked = client.ask_in(chat, &new);
-            wait(&mut way, screen, &mut is_interrupted, asked).await?
-        }
-        None => {
-            let new = NewChat {
-                model: ask.model,
-                agent: ask.agent,
-                ..NewChat::asking(question)
-            };
-            let asked = client.ask(&new);
-            wait(&mut way, screen, &mut is_interrupted, asked).await?.1
-        }
+    let mut answer = if let Some(chat) = ask.chat {
+        let new = NewMessage {
+            model: ask.model,
+            ..NewMessage::new(question)
+        };
+        let asked = client.ask_in(chat, &new);
+        wait(&mut way, screen, &mut is_interrupted, asked).await?
+    } else {
+        let new = NewChat {
+            model: ask.model,
+            agent: ask.agent,
+            ..NewChat::asking(question)
+        };
+        let asked = client.ask(&new);
+        wait(&mut way, screen, &mut is_interrupted, asked).await?.1
     };
     way.has_answered();
-    let (chat, asked) = (answer.chat(), answer.question());
+    let chat = answer.chat();
+    (report.chat, report.question) = (Some(chat), Some(answer.question()));
     let shown = show(
         &mut way,
         screen,
@@ -112,7 +115,8 @@ async fn answered(ask: Ask) -> Result<Outcome, Stopped> {
         None => Outcome::Failed,
     };
     if ask.json {
-        Report::of(chat, asked, shown).print()?;
+        report.fill(shown);
+        report.print()?;
         return Ok(outcome);
     }
     if screen.is_silent() {
@@ -173,27 +177,15 @@ fn question(words: Option<&str>) -> Result<String, Stopped> {
 }
 
 impl Report {
-    fn of(chat: Uuid, question: Uuid, shown: Shown) -> Self {
-        let report = Self {
-            chat: Some(chat),
-            question: Some(question),
-            ..Self::default()
-        };
-        let Some(message) = shown.message else {
-            return Self {
-                status: Some(Status::Cancelled),
-                content: Some(String::new()),
-                ..report
-            };
-        };
-        Self {
-            message: Some(message.uuid),
-            status: Some(message.status),
-            content: Some(shown.text),
-            error: message.error,
-            model: message.model,
-            finish_reason: message.finish_reason,
-            ..report
+    fn fill(&mut self, shown: Shown) {
+        self.content = Some(shown.text);
+        self.status = Some(Status::Cancelled);
+        if let Some(message) = shown.message {
+            self.message = Some(message.uuid);
+            self.status = Some(message.status);
+            self.error = message.error;
+            self.model = message.model;
+            self.finish_reason = message.finish_reason;
         }
     }
 

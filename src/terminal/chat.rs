@@ -1,5 +1,6 @@
 //! `pollen chat`: a conversation in the terminal. It goes on while the server is away, and begins where it was.
 
+use std::collections::HashMap;
 use std::io::{self, IsTerminal as _};
 
 use uuid::Uuid;
@@ -57,14 +58,14 @@ async fn talked(talk: Talk) -> Result<(), Stopped> {
     way.has_answered();
     let history = State::find().and_then(|state| state.history().ok());
     let prompt = Prompt::new(words, history, screen.has_colours());
-    let mut prompt =
-        prompt.map_err(|error| Stopped::misused(format!("no line can be read: {error}")))?;
+    let mut prompt = prompt.map_err(|error| Stopped::Output(io::Error::other(error)))?;
     let mut conversation = Conversation {
         screen,
         chat: talk.chat,
         model: talk.model,
         agent: talk.agent,
         following: None,
+        versions: HashMap::new(),
     };
     conversation.greet(&mut way).await?;
     loop {
@@ -75,10 +76,9 @@ async fn talked(talk: Talk) -> Result<(), Stopped> {
         });
         let (back, typed) = read
             .await
-            .map_err(|error| Stopped::misused(error.to_string()))?;
+            .map_err(|error| Stopped::Output(io::Error::other(error)))?;
         prompt = back;
-        let typed =
-            typed.map_err(|error| Stopped::misused(format!("no line can be read: {error}")))?;
+        let typed = typed.map_err(|error| Stopped::Output(io::Error::other(error)))?;
         let text = match typed {
             Typed::End => break,
             Typed::Nothing => {
@@ -97,7 +97,7 @@ async fn talked(talk: Talk) -> Result<(), Stopped> {
             Err(Stopped::Server(error)) => conversation.complain(&error)?,
             // The answer was left, and goes on by itself.
             Err(Stopped::Interrupted) => {
-                put(&(screen.styled("left; the answer goes on without you", DIM) + "\n"))?
+                put(&(screen.styled("left; the answer goes on without you", DIM) + "\n"))?;
             }
             Err(stopped) => return Err(stopped),
         }
@@ -140,6 +140,8 @@ struct Conversation {
     agent: Option<String>,
     /// Where we are in the chat, once there is one.
     following: Option<Following>,
+    /// Which version of each message was there last.
+    versions: HashMap<Uuid, u64>,
 }
 
 impl Conversation {
@@ -167,6 +169,10 @@ impl Conversation {
         let (about, following, messages) = wait(way, screen, &mut is_interrupted, read).await?;
         put(&(screen.styled(&about.title, BOLD) + "\n"))?;
         self.following = Some(following);
+        let versions = messages
+            .iter()
+            .map(|message| (message.uuid, message.version));
+        self.versions.extend(versions);
         let there: Vec<Message> = messages
             .into_iter()
             .filter(|message| !message.deleted)
@@ -190,24 +196,22 @@ impl Conversation {
     /// Says something, and shows what is answered.
     async fn say(&mut self, way: &mut Way, text: String) -> Result<(), Stopped> {
         let (screen, client) = (self.screen, way.client.clone());
+        way.forget();
         let mut is_interrupted = false;
-        let answer = match self.chat {
-            Some(chat) => {
-                let new = NewMessage::new(text);
-                let asked = client.ask_in(chat, &new);
-                wait(way, screen, &mut is_interrupted, asked).await?
-            }
-            None => {
-                let new = NewChat {
-                    model: self.model.clone(),
-                    agent: self.agent.clone(),
-                    ..NewChat::asking(text)
-                };
-                let asked = client.ask(&new);
-                let (chat, answer) = wait(way, screen, &mut is_interrupted, asked).await?;
-                self.chat = Some(chat.uuid);
-                answer
-            }
+        let answer = if let Some(chat) = self.chat {
+            let new = NewMessage::new(text);
+            let asked = client.ask_in(chat, &new);
+            wait(way, screen, &mut is_interrupted, asked).await?
+        } else {
+            let new = NewChat {
+                model: self.model.clone(),
+                agent: self.agent.clone(),
+                ..NewChat::asking(text)
+            };
+            let asked = client.ask(&new);
+            let (chat, answer) = wait(way, screen, &mut is_interrupted, asked).await?;
+            self.chat = Some(chat.uuid);
+            answer
         };
         way.has_answered();
         self.read(way, answer, is_interrupted).await?;
@@ -225,8 +229,12 @@ impl Conversation {
         let caught_up = following.catch_up(&client);
         let news = wait(way, screen, &mut is_interrupted, caught_up).await?;
         for message in news {
-            let is_growing = message.status == Status::Pending && message.role == Role::Assistant;
-            if is_growing && !message.deleted {
+            let before = self.versions.insert(message.uuid, message.version);
+            // It may be over already.
+            let is_anew = before.is_some_and(|version| version != message.version);
+            let is_growing = message.status == Status::Pending;
+            let is_answer = message.role == Role::Assistant && !message.deleted;
+            if is_answer && (is_growing || is_anew) {
                 self.read(way, Answer::of(&message), false).await?;
             }
         }

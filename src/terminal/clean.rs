@@ -2,6 +2,8 @@
 //! a text: an escape sequence in it would colour the screen, name the window, write to the clipboard, or answer
 //! in the reader's name.
 
+use std::fmt::Write as _;
+
 /// The same text without anything that a terminal obeys. Characters of control are shown as their pictures
 /// (`␛` for an escape), but for line breaks and tabs; carriage returns and marks that turn the order of letters around are left out.
 pub(super) fn clean(text: &str) -> String {
@@ -17,13 +19,14 @@ pub(super) fn clean_line(text: &str) -> String {
 fn harmless(c: char) -> Option<char> {
     match c {
         '\n' | '\t' => Some(c),
-        '\r' => None,
-        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)),
+        '\0'..='\u{c}' | '\u{e}'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)),
         '\u{7f}' => Some('\u{2421}'),
         '\u{80}'..='\u{9f}' => Some(char::REPLACEMENT_CHARACTER),
         '\u{2028}' | '\u{2029}' => Some('\n'),
         // What is written from right to left needs none of them, and what is not is misread with them.
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{e0000}'..='\u{e007f}' => None,
+        '\r' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{e0000}'..='\u{e007f}' => {
+            None
+        }
         _ => Some(c),
     }
 }
@@ -33,7 +36,8 @@ pub(super) fn clean_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         if matches!(c, '\u{7f}'..='\u{9f}') {
-            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
         } else {
             out.push(c);
         }

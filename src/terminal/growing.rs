@@ -318,7 +318,8 @@ mod tests {
 
     #[test]
     fn a_block_that_is_larger_than_the_screen_is_all_there() {
-        let code: String = (0..40).map(|n| format!("line {n}\n")).collect();
+        let code = (0..40).map(|n| format!("line {n}\n"));
+        let code = code.collect::<Vec<_>>().concat();
         let text = format!("Look:\n\n```\n{code}```\n\nDone.");
         let whole = grown(&text, usize::MAX);
         for n in 0..40 {
@@ -332,7 +333,8 @@ mod tests {
     #[test]
     fn what_has_scrolled_away_and_changed_is_shown_again() {
         // A list becomes a loose one by its last item.
-        let items: String = (0..20).map(|n| format!("- item {n}\n")).collect();
+        let items = (0..20).map(|n| format!("- item {n}\n"));
+        let items = items.collect::<Vec<_>>().concat();
         let text = format!("{items}\n- last\n");
         let shown = grown(&text, 3);
         assert!(shown.contains(&ANEW.to_owned()), "{shown:#?}");

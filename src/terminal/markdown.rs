@@ -202,9 +202,9 @@ impl Writer<'_> {
             NodeValue::List(list) => {
                 let start = list.start;
                 let numbered = list.list_type == ListType::Ordered;
-                let last = (start + node.children().count()).saturating_sub(1);
+                let highest = (start + node.children().count()).saturating_sub(1);
                 let wide = if numbered {
-                    last.to_string().len() + 2
+                    highest.to_string().len() + 2
                 } else {
                     2
                 };

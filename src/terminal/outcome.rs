@@ -107,7 +107,7 @@ impl Stopped {
                 None => error.to_string(),
             },
             Self::Interrupted | Self::Unread => String::new(),
-            Self::Output(error) => format!("the output cannot be written: {error}"),
+            Self::Output(error) => format!("the terminal cannot be read or written: {error}"),
         };
         clean_line(&words)
     }

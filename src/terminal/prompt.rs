@@ -91,7 +91,7 @@ impl Prompt {
         };
         let text = continued(&line);
         if !text.trim().is_empty() {
-            self.editor.add_history_entry(&line)?;
+            self.editor.add_history_entry(&text)?;
             if let Some(file) = &self.history {
                 self.editor.append_history(file)?;
             }

@@ -71,7 +71,7 @@ impl Screen {
         }
     }
 
-    pub fn growing(&self, base: &str) -> Growing {
+    pub fn growing(self, base: &str) -> Growing {
         let base = Url::parse(&format!("{base}/")).ok();
         Growing::new(self.how, size, base)
     }
@@ -81,19 +81,19 @@ impl Screen {
     }
 
     /// Whether a text is written to the letter, once it is certain.
-    pub fn is_silent(&self) -> bool {
+    pub fn is_silent(self) -> bool {
         self.how == How::Silent
     }
 
     /// What a person is told besides: on standard error, and only if somebody sees it.
-    pub fn note(&self, words: &str) {
+    pub fn note(self, words: &str) {
         if self.has_notes && !words.is_empty() {
             complain(&self.styled(words, super::lines::DIM));
         }
     }
 
     /// A line of words of ours or of others, in a style if there are any.
-    pub fn styled(&self, words: &str, style: Style) -> String {
+    pub fn styled(self, words: &str, style: Style) -> String {
         if self.has_colours {
             Line::of(&clean_line(words), style).painted()
         } else {
@@ -102,7 +102,7 @@ impl Screen {
     }
 
     /// What turns while nothing has come; it is not there where nobody sees it.
-    pub fn spinner(&self, words: &'static str) -> Spinner {
+    pub fn spinner(self, words: &'static str) -> Spinner {
         if !(self.is_terminal && self.has_notes && self.how == How::Painted) {
             return Spinner(None);
         }

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -78,6 +79,12 @@ impl Way {
             is_anonymous,
             patience,
         })
+    }
+
+    /// What was heard before does not count for what comes: a Ctrl-C when an answer had just ended.
+    pub fn forget(&mut self) {
+        while self.interrupts.recv().now_or_never().is_some() {}
+        while self.setbacks.try_recv().is_ok() {}
     }
 
     /// The server has answered: from now on it is waited for when it is away, and who it takes us for is kept.

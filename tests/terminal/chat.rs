@@ -107,11 +107,7 @@ async fn the_line_is_edited_remembered_and_completed() {
     terminal.shows("You said: first second third").await;
     leave(terminal).await;
     let (_, messages) = only_chat(&app).await;
-    let said = messages
-        .iter()
-        .filter(|m| m["role"] == "user")
-        .last()
-        .unwrap();
+    let said = messages.iter().rfind(|m| m["role"] == "user").unwrap();
     assert_eq!(said["content"], "first\nsecond\nthird");
 
     // The next conversation remembers, in a file of this user's alone.
@@ -119,7 +115,8 @@ async fn the_line_is_edited_remembered_and_completed() {
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let mut terminal = begun(dir.path(), &app.base, &[]).await;
-    for _ in 0..3 {
+    // Three lines, the command, and what was said before it.
+    for _ in 0..5 {
         terminal.press(UP).await;
     }
     terminal.shows("› world again").await;

@@ -174,9 +174,9 @@ async fn a_server_that_is_not_there_or_says_no_has_status_3() {
             "chat-not-found",
         ),
         (
-            &["--url", &app.base, "--model", "nonsense", "Hello"],
-            "nonsense",
-            "invalid-field",
+            &["--url", &app.base, "--agent", "nobody", "Hello"],
+            "nobody",
+            "agent-not-found",
         ),
         (&["--url", &app.upstream.root(), "Hello"], "", "refused"),
     ] {
@@ -325,4 +325,36 @@ async fn a_token_is_taken_from_the_environment_and_told_to_nobody() {
     assert_eq!(config.status.code(), Some(0), "{}", text(&config.stderr));
     assert!(!text(&config.stdout).contains(&token));
     app.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_stays_away_is_not_waited_for_without_end() {
+    let gate = CancellationToken::new();
+    let mut app = halting(&["Half"], &gate, &["never"]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = [
+        "ask",
+        "--json",
+        "--patience",
+        "1",
+        "--url",
+        &app.base,
+        "Go on",
+    ];
+    let child = piped(dir.path(), &arguments).spawn().unwrap();
+    crate::support::app::eventually("the answer is begun", async || {
+        (!app.upstream.received().is_empty()).then_some(())
+    })
+    .await;
+    let (chat, _) = only_chat(&app).await;
+    app.shut_down().await;
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // Where it can be found when the server is back.
+    assert_eq!(report["chat"], chat.as_str());
+    assert_eq!(report["error"]["code"], "unreachable");
+    let said = text(&output.stderr);
+    assert!(said.contains(&format!("pollen tail {chat}")), "{said}");
+    app.abandon().await;
 }
