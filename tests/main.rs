@@ -30,6 +30,7 @@ mod protocol;
 mod proxies;
 mod security;
 mod start;
+mod terminal;
 mod third_party;
 mod tidy;
 mod v1;

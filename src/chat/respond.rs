@@ -4,10 +4,12 @@
 //! A chat is one line of turns. Whoever goes on from an answer that is its chat's last one goes on in that chat; whoever
 //! goes on from an earlier one gets a chat of their own with a copy of what led there.
 
+use std::collections::HashMap;
+
 use entity::chat::{Model as Chat, Status};
 use entity::chat_message::{Model as Message, Role};
 use entity::llm_request::CacheUse;
-use entity::{AskedAs, ChatId, OwnerId, Parameters, RequestId};
+use entity::{AskedAs, ChatId, OwnerId, Parameters, RequestId, Timestamp};
 use uuid::Uuid;
 
 use super::agents::finished_message;
@@ -246,7 +248,9 @@ impl Chats {
                     let named = chat.model.as_deref();
                     self.adopt(tx, chat, (agent, named), member).await?;
                 }
-                self.copy_into(tx, chat.id, copied).await?;
+                if !copied.is_empty() {
+                    self.copy_into(tx, chat.id, copied).await?;
+                }
                 chat.id
             }
             Place::Here { chat, last } => {
@@ -269,8 +273,8 @@ impl Chats {
                 *chat
             }
         };
-        for said in &new.earlier {
-            let put = self.put(tx, id, said).await?;
+        if !new.earlier.is_empty() {
+            let put = self.put(tx, id, &new.earlier).await?;
             put.ok_or(RespondError::ChatNotFound)?;
         }
         let question = &Question {
@@ -320,24 +324,26 @@ impl Chats {
         }
     }
 
-    /// Adds what was said and is not to be answered yet. None if the chat is gone.
+    /// Adds what was said and is not to be answered yet. The messages; none if the chat is gone.
     pub(super) async fn put(
         &self,
         tx: &Tx,
         chat: ChatId,
-        said: &Said,
-    ) -> Result<Option<Message>, StoreError> {
+        said: &[Said],
+    ) -> Result<Option<Vec<Message>>, StoreError> {
         let now = self.clock.now();
-        let Some(chat) = tx.advance_chat(chat, one_more(now)).await? else {
+        let Some(places) = places(tx, chat, said.len(), now).await? else {
             return Ok(None);
         };
-        let message = Message {
+        let said = said.iter().zip(places);
+        let messages = said.map(|(said, chat)| Message {
             // What tells a question from a command. There is no such request.
             request_id: (said.role == Role::User).then(RequestId::generate),
             ..finished_message(&chat, said.role, &said.text, now)
-        };
-        tx.insert_message(message.clone()).await?;
-        Ok(Some(message))
+        });
+        let messages: Vec<Message> = messages.collect();
+        tx.insert_messages(&messages).await?;
+        Ok(Some(messages))
     }
 
     /// Adds messages of another chat as this chat's own.
@@ -348,11 +354,11 @@ impl Chats {
         messages: &[Message],
     ) -> Result<(), RespondError> {
         let now = self.clock.now();
+        let places = places(tx, chat, messages.len(), now).await?;
+        let places = places.ok_or(RespondError::ChatNotFound)?;
         let mut copies = Vec::with_capacity(messages.len());
-        let mut questions = std::collections::HashMap::new();
-        for message in messages {
-            let chat = tx.advance_chat(chat, one_more(now)).await?;
-            let chat = chat.ok_or(RespondError::ChatNotFound)?;
+        let mut questions = HashMap::new();
+        for (message, chat) in messages.iter().zip(places) {
             let blank = finished_message(&chat, message.role, &message.content, now);
             questions.insert(message.id, blank.id);
             let reply_to = message.reply_to.and_then(|id| questions.get(&id).copied());
@@ -368,6 +374,30 @@ impl Chats {
         }
         Ok(tx.insert_messages(&copies).await?)
     }
+}
+
+/// Takes so many places in a chat at once: the chat as it is when each of them has just been given out. None if the chat
+/// is gone.
+async fn places(
+    tx: &Tx,
+    chat: ChatId,
+    count: usize,
+    now: Timestamp,
+) -> Result<Option<impl Iterator<Item = Chat>>, StoreError> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let advance = Advance {
+        messages: count,
+        status: None,
+        now,
+    };
+    let chat = tx.advance_chat(chat, advance).await?;
+    Ok(chat.map(|chat| {
+        let first = chat.next_sequence - count;
+        (1..=count).map(move |place| Chat {
+            next_sequence: first + place,
+            ..chat.clone()
+        })
+    }))
 }
 
 /// What is asked for, once it can be stored.
@@ -386,14 +416,6 @@ impl Checked {
         let mut asked = self.earlier.iter().filter(|said| said.role == Role::User);
         let first = asked.find_map(|said| MessageText::parse(said.text.clone(), usize::MAX).ok());
         first.as_ref().unwrap_or(&self.question).derive_title()
-    }
-}
-
-fn one_more(now: entity::Timestamp) -> Advance {
-    Advance {
-        messages: 1,
-        status: None,
-        now,
     }
 }
 

@@ -262,8 +262,9 @@ impl Chats {
             let text = MessageText::parse(said.text.clone(), usize::MAX)?;
             give_title(tx, chat, &text).await?;
         }
-        let message = self.put(tx, chat.id, said).await?;
-        message.ok_or(ThreadError::NotFound)
+        let put = self.put(tx, chat.id, std::slice::from_ref(said)).await?;
+        put.and_then(|mut put| put.pop())
+            .ok_or(ThreadError::NotFound)
     }
 }
 
