@@ -1,11 +1,13 @@
 //! The command line: what can be asked of the binary, and the answers that go to standard output.
 
 mod access;
+mod client;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -34,6 +36,8 @@ pub struct Cli {
 enum Command {
     /// Run the server (the default)
     Serve,
+    #[command(flatten)]
+    Client(client::ClientCommand),
     /// Bring the database's schema up to date and exit
     Migrate,
     /// List the models that can be used
@@ -71,6 +75,7 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of a server")]
 struct Flags {
     /// The configuration file [default: pollen.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
@@ -134,43 +139,38 @@ impl Flags {
 ///
 /// # Errors
 /// Whatever keeps it from doing so, in words for the person at the terminal.
-pub async fn run(cli: Cli) -> anyhow::Result<()> {
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let layers = cli.flags.layers();
     match cli.command.unwrap_or(Command::Serve) {
-        Command::Config => {
-            print(&config::report(&layers)?);
-            Ok(())
-        }
+        // What is configured here is not their business.
+        Command::Client(command) => return Ok(client::run(command).await),
+        Command::Config => print(&config::report(&layers)?),
         Command::Migrate => {
             let config = Config::load(&layers)?;
             init_log(&config.log)?;
             let store = open_store(&config).await?;
             store.close().await?;
             print(&format!("{} is up to date\n", config.database_name()));
-            Ok(())
         }
         Command::Models => {
             let config = Config::load(&layers)?;
             warn(&config);
             print(&list_models(&config).await?);
-            Ok(())
         }
         Command::Check => {
             let config = Config::load(&layers)?;
             warn(&config);
-            check(&config).await
+            check(&config).await?;
         }
         Command::Backup { file, force } => {
             let config = Config::load(&layers)?;
             warn(&config);
             print(&back_up(&config, &file, force).await?);
-            Ok(())
         }
         Command::Restore { file } => {
             let config = Config::load(&layers)?;
             warn(&config);
             print(&restore(&config, &file).await?);
-            Ok(())
         }
         Command::Doctor { json, free_mib } => {
             let diagnosis = Box::pin(doctor(&layers, free_mib.saturating_mul(1 << 20))).await;
@@ -180,30 +180,29 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
                 diagnosis.to_text()
             });
             anyhow::ensure!(diagnosis.healthy, "there are problems");
-            Ok(())
         }
         Command::Maintain => {
             let config = Config::load(&layers)?;
             warn(&config);
             print(&maintain(&config).await?);
-            Ok(())
         }
         Command::Token(command) => {
             let config = Config::load(&layers)?;
             warn(&config);
-            access::token(&config, command).await
+            access::token(&config, command).await?;
         }
         Command::User(command) => {
             let config = Config::load(&layers)?;
             warn(&config);
-            access::user(&config, command).await
+            access::user(&config, command).await?;
         }
         Command::Serve => {
             let config = Config::load(&layers)?;
             init_log(&config.log)?;
-            serve(&config, &layers.again()).await
+            serve(&config, &layers.again()).await?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A line for each model that somebody of the default tier may use, in columns.

@@ -3,12 +3,14 @@
 //! Imports point down only:
 //! `main → cli → app → {http, worker} → chat → {ledger, provider, cache} → store → model → entity`, `limit` between
 //! `http` and `cache`,
-//! with `config` at the bottom, handed up in parts.
+//! with `config` at the bottom, handed up in parts. `cli → terminal → client` is the other side: [`client`] is for programs of
+//! anybody's.
 
 pub mod app;
 pub mod cache;
 pub mod chat;
 pub mod cli;
+pub mod client;
 pub mod config;
 mod fault;
 #[cfg(feature = "fuzz")]
@@ -20,5 +22,6 @@ pub mod limit;
 pub mod model;
 pub mod provider;
 pub mod store;
+pub mod terminal;
 pub mod trace;
 pub mod worker;

@@ -50,6 +50,8 @@ const OTHER_VARIABLES: [(&str, &str); 10] = [
 ];
 /// The address for all that is sent by OTLP, to which what is sent is added.
 const OTLP_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+/// What `pollen ask`, `chat` and `tail` read: whoever sets them for good starts servers too.
+const OF_CLIENTS: [&str; 2] = ["POLLEN_URL", "POLLEN_TOKEN"];
 /// Ollama's own variable, which its server reads too: `0.0.0.0`, `box:11434`, `https://box`.
 const OLLAMA_HOST: &str = "OLLAMA_HOST";
 
@@ -224,7 +226,8 @@ impl Layers {
             }
         }
         for (variable, text) in &self.variables {
-            if let Some(name) = variable.strip_prefix("POLLEN_") {
+            let is_of_clients = OF_CLIENTS.contains(&variable.as_str());
+            if let Some(name) = variable.strip_prefix("POLLEN_").filter(|_| !is_of_clients) {
                 let key = name.to_lowercase().replace("__", ".");
                 pairs.push((key, from_variable(variable, text)));
             }

@@ -25,6 +25,7 @@ use super::cost;
 use super::link;
 use super::peer::ClientAddress;
 use super::problem::{Kind, Problem};
+use super::v1;
 use super::view::frame::{Frame, HOST_PREFIX, OFFSET_COOKIE, THEME_COOKIE};
 use super::visitor::Visitor;
 use crate::chat::{Chats, InspectedChat, Once, OwnedChat, WatchedChat};
@@ -540,10 +541,14 @@ impl FromRequest<AppState> for Uploaded {
     async fn from_request(request: Request, state: &AppState) -> Result<Self, Problem> {
         let (mut parts, body) = request.into_parts();
         let Caller(owner) = Caller::from_request_parts(&mut parts, state).await?;
-        let key = idempotency_key(&parts.headers)?;
+        let mut key = idempotency_key(&parts.headers)?;
         let route = format!("{} {}", parts.method, parts.uri.path());
         let content_type = content_type(&parts.headers);
+        let is_program = v1::is_here(parts.uri.path());
         let body = read_body(Request::from_parts(parts, body), state).await?;
+        if is_program && key.is_none() {
+            key = v1::key_in(&body)?.map(checked_key).transpose()?;
+        }
         let once = key.map(|key| Once {
             scope: KeyScope { owner, route, key },
             body_hash: format!("{:x}", HexDigest(&Sha256::digest(&body))),
@@ -591,14 +596,17 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Pro
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };
-    match value.to_str() {
+    let key = value.to_str().unwrap_or_default();
+    checked_key(key.to_owned()).map(Some)
+}
+
+fn checked_key(key: String) -> Result<String, Problem> {
+    let is_one =
+        (1..=MAX_KEY_BYTES).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_one {
         Ok(key)
-            if (1..=MAX_KEY_BYTES).contains(&key.len())
-                && key.bytes().all(|byte| byte.is_ascii_graphic()) =>
-        {
-            Ok(Some(key.to_owned()))
-        }
-        _ => Err(Problem::bare(Kind::MalformedKey)),
+    } else {
+        Err(Problem::bare(Kind::MalformedKey))
     }
 }
 

@@ -1,5 +1,5 @@
 //! The sessions that the documents print, run: every `console` block of the README, of
-//! `docs/POLLING.md`, `docs/OPERATIONS.md` and `docs/EXPORT.md`, command by command, against the real binary.
+//! `docs/POLLING.md`, `docs/OPERATIONS.md`, `docs/EXPORT.md` and `docs/CLIENT.md`, command by command, against the real binary.
 //!
 //! In what a command is to print, `…` stands for anything, and UUIDs and times for any others.
 //! A line `# …` between commands is a comment.
@@ -181,6 +181,11 @@ async fn the_protocols_sessions_can_be_repeated() {
 #[tokio::test]
 async fn the_sessions_of_export_and_import_can_be_repeated() {
     run_sessions("docs/EXPORT.md").await;
+}
+
+#[tokio::test]
+async fn the_sessions_of_the_terminal_client_can_be_repeated() {
+    run_sessions("docs/CLIENT.md").await;
 }
 
 #[test]

@@ -3,11 +3,11 @@
 //! with the text that a direct client gets; a stream of the same answer goes the same way, for comparison. What becomes of
 //! it is the table in `docs/PROXIES.md`.
 
-mod answer;
+pub mod answer;
 mod client;
 mod document;
-mod gateway;
-mod intermediary;
+pub mod gateway;
+pub mod intermediary;
 mod page;
 mod sse;
 
@@ -22,7 +22,7 @@ use crate::support::{TestApp, Upstream, database};
 /// When a stream's words come is told by the time they take, and this machine may be busy.
 const TRIES: usize = 3;
 
-const NGINX: Kind = Kind {
+pub const NGINX: Kind = Kind {
     package: "nginx",
     program: "/usr/sbin/nginx",
     arguments: &["-c", "{conf}", "-e", "{dir}/log"],
@@ -30,7 +30,7 @@ const NGINX: Kind = Kind {
     is_forward: false,
     is_impatient: true,
 };
-const HAPROXY: Kind = Kind {
+pub const HAPROXY: Kind = Kind {
     package: "haproxy",
     program: "/usr/sbin/haproxy",
     arguments: &["-db", "-f", "{conf}"],
@@ -38,7 +38,7 @@ const HAPROXY: Kind = Kind {
     is_forward: false,
     is_impatient: true,
 };
-const VARNISH: Kind = Kind {
+pub const VARNISH: Kind = Kind {
     package: "varnish",
     program: "/usr/sbin/varnishd",
     arguments: &[
@@ -56,7 +56,7 @@ const VARNISH: Kind = Kind {
     is_forward: false,
     is_impatient: false,
 };
-const SQUID: Kind = Kind {
+pub const SQUID: Kind = Kind {
     package: "squid",
     program: "/usr/sbin/squid",
     arguments: &["-N", "-f", "{conf}"],
@@ -64,7 +64,7 @@ const SQUID: Kind = Kind {
     is_forward: true,
     is_impatient: false,
 };
-const APACHE: Kind = Kind {
+pub const APACHE: Kind = Kind {
     package: "apache2-bin",
     program: "/usr/sbin/apache2",
     arguments: &["-X", "-f", "{conf}"],

@@ -10,6 +10,7 @@ pub mod process;
 pub mod proxy;
 pub mod redis;
 pub mod remote;
+pub mod terminal;
 pub mod upstream;
 
 pub use self::redis::Redis;
@@ -18,6 +19,7 @@ pub use client::{Reader, http_client, masked};
 pub use database::Database;
 pub use process::Server;
 pub use remote::Remote;
+pub use terminal::Terminal;
 pub use upstream::{Script, Upstream};
 
 /// Runs each test on SQLite and on PostgreSQL. The body gets the database's kind and builds its

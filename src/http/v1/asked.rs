@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::ids;
 use super::input::{Asked, Input};
+use super::own::OWN;
 use crate::chat::{After, NewResponse};
 use crate::http::problem::{Kind, Problem};
 
@@ -230,7 +231,8 @@ pub fn refuse_others(
     refused: &[(&str, &str)],
 ) -> Result<(), Problem> {
     for (name, value) in others {
-        if passed_over.contains(&name.as_str()) {
+        // What is ours was read with the body.
+        if passed_over.contains(&name.as_str()) || name == OWN {
             continue;
         }
         match refused.iter().find(|(refused, _)| refused == name) {

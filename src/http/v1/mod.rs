@@ -13,6 +13,7 @@ mod input;
 mod messages;
 mod models;
 mod object;
+mod own;
 mod page;
 mod responses;
 mod run;
@@ -24,6 +25,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::AppState;
 
 pub(super) use error::{ApiError, ErrorBody, tell_when, write_out};
+pub(super) use own::key_in;
 
 /// What the paths of this interface begin with.
 const PREFIX: &str = "/v1/";

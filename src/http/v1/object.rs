@@ -40,6 +40,9 @@ pub struct ResponseObject {
     pub id: String,
     #[schema(pattern = "^response$")]
     pub object: &'static str,
+    /// Always null. OpenAI's types for JavaScript demand it.
+    #[schema(example = json!(null))]
+    pub access_programs: Option<&'static str>,
     /// Seconds since 1970, as all times here.
     #[schema(example = 1_758_500_000)]
     pub created_at: i64,
@@ -242,6 +245,7 @@ impl ResponseObject {
         Self {
             id: ids::write(ids::RESPONSE, response.id()),
             object: "response",
+            access_programs: None,
             created_at: created_at(response) / 1000,
             status,
             background: asked_as.background,
