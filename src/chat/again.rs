@@ -49,10 +49,21 @@ impl Otherwise {
             model: self.model.clone().or(named),
             parameters: self.parameters.clone().or(parameters),
             instructions: self.instructions.clone().or(instructions),
-            asked_as: self.asked_as.clone(),
+            asked_as: self.asked_as.clone().or_else(|| speaker_of(before?)),
             cache_use: self.cache_use,
         }
     }
+}
+
+/// Who spoke for a run, where that was not the chat's own agent: they do so when it is asked for again.
+fn speaker_of(before: &llm_request::Model) -> Option<AskedAs> {
+    let asked_as = before.asked_as.as_ref()?;
+    (asked_as.agent.is_some() || asked_as.replaces_system).then(|| AskedAs {
+        assistant: asked_as.assistant.clone(),
+        agent: asked_as.agent.clone(),
+        replaces_system: asked_as.replaces_system,
+        ..AskedAs::default()
+    })
 }
 
 #[derive(Debug, thiserror::Error)]

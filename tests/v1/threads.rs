@@ -300,6 +300,23 @@ on_both_databases! {
             assert_eq!(sent.body["temperature"], temperature, "{more}");
         }
         say(&app, &thread, "Who?").await.expect(200);
+        // Whoever asks for it again on the page asks the same.
+        let path = run(&app, &thread, json!({"assistant_id": "wasp", "additional_instructions": "Sting."})).await;
+        let done = until(&app, &path, "completed").await;
+        let answer = text(&done["pollen"]["message_uuid"]);
+        app.post_bare(&format!("/chat/message/{answer}/regenerate")).await.expect(202);
+        app.read(&answer).await;
+        let sent = app.upstream.received().pop().unwrap().turns();
+        assert_eq!(sent[..2].iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("|"), "You are Wasp.|Sting.");
+        assert_eq!(app.get(&path).await.expect(200).json()["status"], "completed");
+        let question = app.messages(&text(&chat["uuid"])).await.pop().unwrap();
+        let question = text(&question["reply_to"]);
+        app.put(&format!("/chat/message/{question}"), &json!({"message": "Who then?"})).await;
+        let answer = app.answer_to(&text(&chat["uuid"]), &question).await;
+        app.read(&answer).await;
+        let sent = app.upstream.received().pop().unwrap();
+        assert_eq!((sent.asked().as_str(), sent.turns()[0].1.as_str()), ("Who then?", "You are Wasp."));
+        say(&app, &thread, "Who?").await.expect(200);
         let unknown = json!({"assistant_id": "asst_fly"});
         let unknown = app.post(&format!("/v1/threads/{thread}/runs"), &unknown).await;
         let error = final_error(&unknown, 404, "assistant_not_found");
