@@ -6,16 +6,14 @@
 //! use pollen::client::{Client, NewChat, Progress};
 //!
 //! let client = Client::builder("http://127.0.0.1:8080").build()?;
-//! let (_chat, answer) = client.ask(&NewChat::asking("What are you?")).await?;
-//! let mut answer = answer;
+//! let (_chat, mut answer) = client.ask(&NewChat::asking("What are you?")).await?;
 //! let mut text = String::new();
 //! loop {
 //!     match answer.next(&client).await? {
-//!         Progress::Begun(_) => {}
 //!         Progress::Appended(more) => text.push_str(&more),
 //!         Progress::Replaced(anew) => text = anew,
 //!         Progress::Ended(message) => break println!("{text} ({:?})", message.status),
-//!         Progress::Withdrawn => break println!("somebody took the question back"),
+//!         Progress::Begun(_) | Progress::Withdrawn => {}
 //!     }
 //! }
 //! # Ok(())

@@ -353,3 +353,43 @@ async fn the_example_goes_on_where_it_was_killed() {
     assert!(!dir.path().join("state.json").exists(), "it is done with");
     app.stop().await;
 }
+
+/// The ten lines of docs/CLIENT.md and of the module's own words: that they compile is seen here.
+#[expect(dead_code, reason = "it is to be compiled")]
+#[expect(clippy::print_stdout, reason = "it is an example")]
+async fn ten_lines() -> Result<(), Error> {
+    use pollen::client::{Client, NewChat, Progress};
+
+    let client = Client::builder("http://127.0.0.1:8080").build()?;
+    let (_chat, mut answer) = client.ask(&NewChat::asking("What are you?")).await?;
+    let mut text = String::new();
+    loop {
+        match answer.next(&client).await? {
+            Progress::Appended(more) => text.push_str(&more),
+            Progress::Replaced(anew) => text = anew,
+            Progress::Ended(message) => break println!("{text} ({:?})", message.status),
+            Progress::Begun(_) | Progress::Withdrawn => {}
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_ten_lines_are_those_that_compile() {
+    let trimmed = |text: &str| {
+        let lines = text
+            .lines()
+            .map(|line| line.trim_start_matches("//!").trim());
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let document = include_str!("../../docs/CLIENT.md");
+    let (_, code) = document.split_once("```rust\n").unwrap();
+    let (code, _) = code.split_once("```").unwrap();
+    assert!(code.contains("answer.next(&client)"), "{code}");
+    for file in [
+        include_str!("client.rs"),
+        include_str!("../../src/client/mod.rs"),
+    ] {
+        assert!(trimmed(file).contains(&trimmed(code)), "{code}");
+    }
+}

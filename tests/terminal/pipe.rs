@@ -176,7 +176,7 @@ async fn a_server_that_is_not_there_or_says_no_has_status_3() {
         (
             &["--url", &app.base, "--agent", "nobody", "Hello"],
             "nobody",
-            "agent-not-found",
+            "invalid-field",
         ),
         (&["--url", &app.upstream.root(), "Hello"], "", "refused"),
     ] {
