@@ -23,6 +23,7 @@ pub struct PageParams {
     limit: Option<usize>,
     /// The latest first, or the oldest.
     #[serde(default)]
+    #[param(inline)]
     order: Order,
     /// What else is to be in it: nothing else there is.
     #[serde(rename = "include[]")]
