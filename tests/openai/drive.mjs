@@ -214,10 +214,8 @@ const known = {
   async through() {
     const { responses } = new OpenAI({ ...options, maxRetries: 20 });
     const sizes = new Set();
-    let response = await responses.create(
-      { model, input: 'Tell me of pollen', background: true },
-      { headers: { 'Idempotency-Key': randomUUID() } },
-    );
+    const key = { pollen: { idempotency_key: randomUUID() } };
+    let response = await responses.create({ model, input: 'Tell me of pollen', background: true, ...key });
     while (isOpen(response)) {
       await sleep(PAUSE_MS);
       response = await responses.retrieve(response.id);

@@ -427,7 +427,8 @@ def through(pollen):
     """The main job by a client that does nothing against bad proxies but what it does by itself, and send a key along."""
     shapes.is_direct = False
     sizes = set()
-    response = ask(pollen, "Tell me of pollen", extra_headers={"Idempotency-Key": str(uuid.uuid4())})
+    key = {"pollen": {"idempotency_key": str(uuid.uuid4())}}
+    response = ask(pollen, "Tell me of pollen", extra_body=key)
     response = to_the_end(pollen, response, lambda response: sizes.add(len(response.output_text)))
     assert response.status == "completed", response
     assert len(sizes) > 3, sizes
