@@ -65,14 +65,11 @@ impl Reader {
         let path = format!("/v1/responses/{id}?starting_after={}", self.position);
         let now = app.get(&path).await.expect(200).json();
         let text = output_text(&now);
-        match now["pollen"]["append"].as_bool() {
-            Some(true) => self.text += &text,
-            Some(false) => {
-                self.text = text;
-                self.replaced += 1;
-            }
-            // Nothing has been begun.
-            None => assert_eq!(text, ""),
+        if now["pollen"]["append"].as_bool().unwrap() {
+            self.text += &text;
+        } else {
+            self.text = text;
+            self.replaced += 1;
         }
         self.position = now["pollen"]["position"].as_u64().unwrap();
         now
@@ -152,6 +149,26 @@ on_both_databases! {
         assert_ne!(other["id"], first["id"]);
         let refused = app.get(&format!("/v1/responses/{id}?starting_after=-1")).await.expect(400).json();
         assert_eq!(refused["error"]["param"], "starting_after");
+        app.stop().await;
+    }
+
+    async fn a_restart_in_the_middle_has_the_text_begun_anew(kind: Kind) {
+        let upstream = Upstream::scripted([pauses(&CancellationToken::new()), Script::answer(["said anew"])]).await;
+        let mut app = TestApp::start(kind, upstream).await;
+        let first = create(&app, json!({"input": "one", "instructions": "Be brief."})).await;
+        let id = first["id"].as_str().unwrap();
+        grown(&app, &first, "half an ").await;
+        let mut reader = Reader::default();
+        reader.poll(&app, id).await;
+        let before = reader.position;
+        app.shut_down().await;
+        app.run().await;
+        let done = reader.read_to_the_end(&app, id).await;
+        assert_eq!((reader.text.as_str(), &done["status"]), ("said anew", &json!("completed")));
+        assert!(reader.replaced == 1 && reader.position > before, "P2 and P3");
+        assert_eq!(output_text(&read(&app, &first).await), "said anew");
+        let sent = app.upstream.received().pop().unwrap().turns();
+        assert_eq!(sent[0], ("system".to_owned(), "Be brief.".to_owned()), "the instructions hold for each attempt");
         app.stop().await;
     }
 
