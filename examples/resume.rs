@@ -22,6 +22,15 @@ struct State {
     text: String,
 }
 
+impl State {
+    /// Writes it beside the file and moves it there, so that it is there whole or not at all.
+    fn keep(&self, file: &str) -> std::io::Result<()> {
+        let beside = format!("{file}.new");
+        fs::write(&beside, serde_json::to_vec(self)?)?;
+        fs::rename(&beside, file)
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
@@ -44,7 +53,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         },
         Err(error) => return Err(error.into()),
     };
-    fs::write(&file, serde_json::to_vec(&state)?)?;
+    state.keep(&file)?;
     let mut answer = match state.answer.take() {
         Some(answer) => answer,
         None => client.ask(&state.asked).await?.1,
@@ -57,15 +66,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Progress::Ended(_) | Progress::Withdrawn => break,
         }
         state.answer = Some(answer.clone());
-        // Written beside it and moved there, so that it is there whole or not at all.
-        let beside = format!("{file}.new");
-        fs::write(&beside, serde_json::to_vec(&state)?)?;
-        fs::rename(&beside, &file)?;
+        state.keep(&file)?;
     }
-    fs::remove_file(&file)?;
     #[expect(clippy::print_stdout, reason = "this is what was asked for")]
     {
         println!("{}", state.text);
     }
+    fs::remove_file(&file)?;
     Ok(())
 }

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 /// How a request was asked for through the routes under `/v1`, so that the program is told it again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, FromJsonQueryResult)]
 #[serde(default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a word of its own in the stored JSON"
+)]
 pub struct AskedAs {
     pub surface: Surface,
     /// What the program keeps with it for itself.
@@ -20,6 +24,12 @@ pub struct AskedAs {
     pub background: bool,
     /// The chat is to go before long.
     pub is_passing: bool,
+    /// The chat was made for this question.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub made_chat: bool,
+    /// Messages that came along with the question, and stand right before it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub came_along: usize,
     /// The assistant of a run, as the program named it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assistant: Option<String>,
@@ -39,4 +49,12 @@ pub enum Surface {
     Response,
     Run,
     Completion,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over references"
+)]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }

@@ -128,7 +128,7 @@ impl Chats {
         let first = &first;
         let created = self
             .once(once, |tx| async move {
-                if !tx.hold_user(owner).await? {
+                if !self.hold(&tx, member).await? {
                     return Err(CreateError::UserGone);
                 }
                 if is_chosen {

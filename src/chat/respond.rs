@@ -23,7 +23,7 @@ use crate::model::history::{history, turns};
 use crate::model::metadata::{self, MetadataError};
 use crate::model::parameters::check_storable;
 use crate::model::text::{MessageText, ModelName, TextError, Title, check_text};
-use crate::store::{Advance, StoreError, Tx};
+use crate::store::{Advance, ChatChange, StoreError, Tx};
 
 /// How long a chat stays that nobody wanted to be kept.
 const PASSING_MS: i64 = 60 * 60 * 1000;
@@ -207,12 +207,18 @@ impl Chats {
         if active.iter().any(|one| one.user_message_id == question) {
             return Err(RespondError::Busy);
         }
+        let is_busy = !active.is_empty();
         let all = self.store.all_messages(found.chat.id).await?;
         let last = all.iter().find(|message| message.id == question).cloned();
+        let last = last.filter(|last| last.deleted_at.is_none());
         let last = last.ok_or(RespondError::PreviousNotFound)?;
         let is_behind =
             |message: &Message| is_question(message) && message.sequence > last.sequence;
         if !all.iter().any(is_behind) {
+            if is_busy {
+                // An earlier answer is being written again.
+                return Err(RespondError::Busy);
+            }
             let (chat, last) = (found.chat.id, Some(last.sequence));
             return Ok(Place::Here { chat, last });
         }
@@ -238,7 +244,7 @@ impl Chats {
         standing.spent.clone()?;
         let id = match place {
             Place::New { chat, copied } => {
-                if !tx.hold_user(owner).await? {
+                if !self.hold(tx, member).await? {
                     return Err(RespondError::UserGone);
                 }
                 if !tx.insert_chat((**chat).clone()).await? {
@@ -257,7 +263,7 @@ impl Chats {
                 // Locked, so that of two such questions at once one is refused.
                 let locked = tx.lock_chat(*chat).await?;
                 let locked = locked.filter(|chat| chat.owner_id == owner);
-                locked.ok_or(RespondError::ChatNotFound)?;
+                let locked = locked.ok_or(RespondError::ChatNotFound)?;
                 if !tx.active_requests(*chat).await?.is_empty() {
                     return Err(match last {
                         // It may be another question's: then there is another place for this one.
@@ -270,6 +276,14 @@ impl Chats {
                 {
                     return Err(StoreError::Stale.into());
                 }
+                if locked.expires_at.is_some() && tx.has_passing(*chat).await? {
+                    // It was to go before long; what is said in it from now on is to stay.
+                    let change = ChatChange {
+                        expires_at: Some(None),
+                        ..ChatChange::default()
+                    };
+                    tx.change_chat(*chat, change).await?;
+                }
                 *chat
             }
         };
@@ -277,11 +291,20 @@ impl Chats {
             let put = self.put(tx, id, &new.earlier).await?;
             put.ok_or(RespondError::ChatNotFound)?;
         }
+        let asked_as = new.otherwise.asked_as.clone().map(|asked_as| AskedAs {
+            made_chat: matches!(place, Place::New { .. }),
+            came_along: new.earlier.len(),
+            ..asked_as
+        });
+        let otherwise = &Otherwise {
+            asked_as,
+            ..new.otherwise.clone()
+        };
         let question = &Question {
             chat: id,
             id: None,
             text: &new.question,
-            otherwise: &new.otherwise,
+            otherwise,
             now: self.clock.now(),
         };
         let sent = self
@@ -439,6 +462,7 @@ fn until(all: Vec<Message>, question: &Message) -> Vec<Message> {
         .filter(|answer| answer.deleted_at.is_none() && answer.superseded_at.is_none())
         .collect();
     let mut turns = history(all, question);
+    turns.retain(|turn| turn.role != Role::System || turn.sequence < question.sequence);
     turns.extend(answers);
     turns
 }

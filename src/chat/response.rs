@@ -9,11 +9,12 @@ use entity::message_version::Model as Kept;
 use entity::{MessageId, OwnerId, Parameters, RequestId};
 use uuid::Uuid;
 
+use super::delete::Removal;
 use super::end::End;
 use super::{Chats, DeleteMessageError, MAX_STALE, MessageRead};
 use crate::model::history::history;
 use crate::model::parameters::first_of;
-use crate::store::StoreError;
+use crate::store::{Advance, StoreError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ResponseError {
@@ -218,16 +219,36 @@ impl Chats {
         Err(StoreError::Stale.into())
     }
 
-    /// Deletes a response with its question. A chat that was made for it alone goes with it.
+    /// Deletes a response with its question, and the messages that came along with that. A chat that was made for it
+    /// goes with it, if nothing else was said there.
     ///
     /// # Errors
     /// As [`Self::response`].
     pub async fn delete_response(&self, owner: OwnerId, id: Uuid) -> Result<(), ResponseError> {
         let response = self.cancel_response(owner, id).await?;
+        let chat = &response.chat;
         let request = response.request.as_ref();
         let answer = response.answer.as_ref().map(|answer| &answer.row);
         let question = request.map(|request| request.user_message_id);
         let question = question.or(answer.and_then(|answer| answer.reply_to));
+        let asked_as = request.and_then(|request| request.asked_as.as_ref());
+        let all = self.store.all_messages(chat.id).await?;
+        let asked = all.iter().find(|message| Some(message.id) == question);
+        if asked_as.is_some_and(|asked_as| asked_as.made_chat)
+            && self.store.requests_of(chat.id).await?.len() == 1
+        {
+            // Whatever stands before the question was copied or came along with it.
+            let is_others = |message: &&Message| {
+                is_said(message)
+                    && Some(message.id) != question
+                    && asked.is_some_and(|asked| message.sequence > asked.sequence)
+                    && answer.is_none_or(|answer| answer.id != message.id)
+            };
+            if all.iter().find(is_others).is_none() {
+                self.remove_chat(chat, Removal::CanBeUndone).await?;
+                return Ok(());
+            }
+        }
         for message in [question, answer.map(|row| row.id)].into_iter().flatten() {
             match self.delete_message(owner, message).await {
                 // Somebody else has, or it was asked for again: that is another response.
@@ -235,15 +256,30 @@ impl Chats {
                 Err(DeleteMessageError::Store(error)) => return Err(error.into()),
             }
         }
-        let Some(request) = request else {
-            return Ok(());
+        let along = asked_as.map_or(0, |asked_as| asked_as.came_along);
+        let along = i64::try_from(along).unwrap_or(i64::MAX);
+        let came_along = |message: &&Message| {
+            asked.is_some_and(|asked| {
+                (asked.sequence.saturating_sub(along)..asked.sequence).contains(&message.sequence)
+            })
         };
-        let is_programs = request.asked_as.is_some();
-        let left = self.store.all_messages(response.chat.id).await?;
-        if is_programs && !left.iter().any(is_said) {
-            self.remove_chat(&response.chat, super::delete::Removal::CanBeUndone)
-                .await?;
+        let along: &Vec<&Message> = &all.iter().filter(came_along).collect();
+        if along.is_empty() {
+            return Ok(());
         }
+        let now = self.clock.now();
+        self.store
+            .tx(|tx| async move {
+                let Some(chat) = tx.advance_chat(chat.id, Advance::touch(now)).await? else {
+                    return Ok(());
+                };
+                for message in along {
+                    tx.bury_message(message, chat.revision, now).await?;
+                }
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+        self.forget_answers(chat.id).await;
         Ok(())
     }
 
@@ -265,6 +301,11 @@ impl Chats {
         let asked = asked.filter(|asked| asked.deleted_at.is_none());
         let asked = asked.ok_or(ResponseError::NotFound)?;
         let mut turns = history(all, &asked);
+        // An agent's words are not its user's to read, and what was said later was not given.
+        let has_agent = found.chat.agent.is_some();
+        turns.retain(|turn| {
+            turn.role != Role::System || (!has_agent && turn.sequence < asked.sequence)
+        });
         // One that waits is no turn yet.
         if turns.iter().all(|turn| turn.id != asked.id) {
             turns.push(asked);

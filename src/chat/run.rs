@@ -165,7 +165,8 @@ impl Chats {
         let said = &thread.messages;
         let asked = self
             .once(once, |tx| async move {
-                self.put_thread(&tx, chat, said).await?;
+                let member = &standing.member;
+                self.put_thread(&tx, (chat, member), said).await?;
                 self.run_in(&tx, chat, new, standing).await
             })
             .await?;
@@ -241,7 +242,13 @@ impl Chats {
         self.store
             .tx(|tx| async move {
                 let request = tx.lock_request(id).await?;
-                let asked_as = request.ok_or(RunError::NotFound)?.asked_as;
+                let request = request.ok_or(RunError::NotFound)?;
+                let question = tx.message(request.user_message_id).await?;
+                // What is said beside a question goes with it.
+                question
+                    .filter(|question| question.deleted_at.is_none())
+                    .ok_or(RunError::NotFound)?;
+                let asked_as = request.asked_as;
                 let asked_as = AskedAs {
                     metadata: metadata.clone(),
                     ..asked_as.unwrap_or_default()
@@ -351,10 +358,10 @@ impl Chats {
         standing: &Standing,
     ) -> Result<Begun, RunError> {
         standing.spent.clone()?;
-        for said in &new.said {
+        if !new.said.is_empty() {
             let chat = tx.chat(chat.id).await?;
             let chat = chat.ok_or(ThreadError::NotFound)?;
-            self.say_in(tx, &chat, said).await?;
+            self.say_all_in(tx, &chat, &new.said).await?;
         }
         let chat = tx
             .advance_chat(chat.id, Advance::touch(self.clock.now()))

@@ -76,6 +76,19 @@ impl Chats {
         own.map_or(everybody_s, |own| own.min(everybody_s))
     }
 
+    /// Holds the user while a chat of theirs is created. False: they are being erased. Where [`Self::admit`] will lock
+    /// their row, it is locked at once: two that both hold it would wait for each other there.
+    pub(super) async fn hold(&self, tx: &Tx, member: &Member) -> Result<bool, StoreError> {
+        if member
+            .tier
+            .as_ref()
+            .is_some_and(|tier| tier.max_running > 0)
+        {
+            tx.lock_user(member.id).await?;
+        }
+        tx.hold_user(member.id).await
+    }
+
     /// Refuses one answer more than the user may have under way or waiting. Their row is locked, so
     /// that two nodes count one after the other; it is the last lock that a transaction takes.
     pub(super) async fn admit<E>(&self, tx: &Tx, member: &Member) -> Result<(), E>

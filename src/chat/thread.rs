@@ -66,11 +66,11 @@ impl Chats {
         new: NewThread,
         once: Option<&Once>,
     ) -> Result<Chat, ThreadError> {
-        let member = self.member(owner).await?;
-        let chat = &self.new_thread(&member, &new)?;
+        let member = &self.member(owner).await?;
+        let chat = &self.new_thread(member, &new)?;
         let said = &new.messages;
         self.once(once, |tx| async move {
-            self.put_thread(&tx, chat, said).await?;
+            self.put_thread(&tx, (chat, member), said).await?;
             let chat = tx.chat(chat.id).await?;
             chat.ok_or(ThreadError::NotFound)
         })
@@ -217,20 +217,16 @@ impl Chats {
     pub(super) async fn put_thread(
         &self,
         tx: &Tx,
-        chat: &Chat,
+        (chat, member): (&Chat, &Member),
         said: &[Said],
     ) -> Result<(), ThreadError> {
-        if !tx.hold_user(chat.owner_id).await? {
+        if !self.hold(tx, member).await? {
             return Err(ThreadError::UserGone);
         }
         if !tx.insert_chat(chat.clone()).await? {
             return Err(StoreError::Raced.into());
         }
-        for said in said {
-            let chat = tx.chat(chat.id).await?;
-            let chat = chat.ok_or(ThreadError::NotFound)?;
-            self.say_in(tx, &chat, said).await?;
-        }
+        self.say_all_in(tx, chat, said).await?;
         Ok(())
     }
 
@@ -258,13 +254,29 @@ impl Chats {
         chat: &Chat,
         said: &Said,
     ) -> Result<Message, ThreadError> {
-        if said.role == Role::User {
-            let text = MessageText::parse(said.text.clone(), usize::MAX)?;
+        let put = self
+            .say_all_in(tx, chat, std::slice::from_ref(said))
+            .await?;
+        put.into_iter().next().ok_or(ThreadError::NotFound)
+    }
+
+    /// The same of several things.
+    pub(super) async fn say_all_in(
+        &self,
+        tx: &Tx,
+        chat: &Chat,
+        said: &[Said],
+    ) -> Result<Vec<Message>, ThreadError> {
+        if said.is_empty() {
+            return Ok(Vec::new());
+        }
+        let first = said.iter().find(|said| said.role == Role::User);
+        if let Some(first) = first {
+            let text = MessageText::parse(first.text.clone(), usize::MAX)?;
             give_title(tx, chat, &text).await?;
         }
-        let put = self.put(tx, chat.id, std::slice::from_ref(said)).await?;
-        put.and_then(|mut put| put.pop())
-            .ok_or(ThreadError::NotFound)
+        let put = self.put(tx, chat.id, said).await?;
+        put.ok_or(ThreadError::NotFound)
     }
 }
 

@@ -321,13 +321,19 @@ impl Client {
     }
 
     fn away(&self, error: reqwest::Error) -> (Error, Again) {
+        // Else it may have arrived, and it is only its answer that is lost.
+        let again = if error.is_connect() {
+            Again::Unreached
+        } else {
+            Again::Later
+        };
         let reason = if error.is_timeout() {
             "no answer in time".to_owned()
         } else {
             root(error)
         };
         let address = self.address().to_owned();
-        (Error::Unreachable { address, reason }, Again::Later)
+        (Error::Unreachable { address, reason }, again)
     }
 
     fn not_pollen(&self, reason: &str) -> Error {
@@ -356,7 +362,11 @@ impl Client {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
                 asked.map_or(Again::Later, Again::After)
             }
-            _ if status.is_server_error() => asked.map_or(Again::Later, Again::After),
+            // However long it is away, it is asked now and then.
+            _ if status.is_server_error() => {
+                let longest = self.patience.longest_asked;
+                asked.map_or(Again::Later, |asked| Again::After(asked.min(longest)))
+            }
             _ => Again::Never,
         };
         (Error::Refused(Box::new(problem)), again)

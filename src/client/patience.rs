@@ -74,6 +74,8 @@ pub(super) enum Again {
     Never,
     /// After a wait of our own choice.
     Later,
+    /// The same; nothing of the request has arrived.
+    Unreached,
     /// When the server says.
     After(Duration),
 }
@@ -112,11 +114,11 @@ impl Attempts {
             Again::After(asked) if asked > self.patience.longest_asked => return Err(error),
             // Never earlier than asked, and not all at the same moment.
             Again::After(asked) => asked + self.patience.first.mul_f64(fastrand::f64()),
-            Again::Later => self.waits.next().unwrap_or(self.patience.longest),
+            Again::Later | Again::Unreached => self.waits.next().unwrap_or(self.patience.longest),
         };
         let is_over = |total| self.begun.elapsed() + wait > total;
-        let is_unreachable = matches!(error, Error::Unreachable { .. });
-        let unreachable = self.patience.unreachable.filter(|_| is_unreachable);
+        let is_unreached = again == Again::Unreached;
+        let unreachable = self.patience.unreachable.filter(|_| is_unreached);
         if self.patience.total.is_some_and(is_over) || unreachable.is_some_and(is_over) {
             return Err(error);
         }
@@ -195,10 +197,13 @@ mod tests {
             unreachable: Some(Duration::ZERO),
             ..Patience::default()
         };
-        assert_eq!(wait(&mut Attempts::new(wrong_address), Again::Later), None);
-        let busy = Error::Refused(Box::default());
-        let next = Attempts::new(wrong_address).after(busy, Again::Later);
-        assert!(next.is_ok(), "it answers, so the address is right");
+        let unreached = wait(&mut Attempts::new(wrong_address), Again::Unreached);
+        assert_eq!(unreached, None);
+        let lost = wait(&mut Attempts::new(wrong_address), Again::Later);
+        assert!(
+            lost.is_some(),
+            "it may have arrived, so the address is right"
+        );
 
         let mut endless = Attempts::new(Patience::endless());
         for _ in 0..1_000 {

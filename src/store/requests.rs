@@ -324,6 +324,23 @@ impl Tx {
         Ok(())
     }
 
+    /// Whether something in a chat was asked that was not to stay.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn has_passing(&self, chat: ChatId) -> Result<bool, StoreError> {
+        let asked: Vec<Option<AskedAs>> = Entity::find()
+            .select_only()
+            .column(Column::AskedAs)
+            .filter(Column::ChatId.eq(chat))
+            .filter(Column::AskedAs.is_not_null())
+            .into_tuple()
+            .all(self.connection())
+            .await?;
+        let mut asked = asked.into_iter().flatten();
+        Ok(asked.any(|asked_as| asked_as.is_passing))
+    }
+
     /// Names the answers that requests write which this transaction has claimed.
     ///
     /// # Errors

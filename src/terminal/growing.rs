@@ -35,7 +35,7 @@ pub(super) struct Growing {
     text: String,
     /// The bytes that have been printed for good.
     done: usize,
-    /// Of the last block, the lines that have been printed for good.
+    /// Of what goes on, the lines that have been printed for good.
     scrolled: Vec<Line>,
     /// What is painted over next time: each is one row.
     rows: Vec<String>,
@@ -136,59 +136,73 @@ impl Growing {
             finished(text, &blocks)
         };
         let last = blocks.split_off(finished);
-        let mut fixed: Vec<Line> = Vec::new();
-        for block in blocks {
-            self.separate(&mut fixed);
-            fixed.extend(self.rest_of(block.lines));
-            self.scrolled.clear();
-            self.has_printed = true;
+        let begins = last.first().map(|block| block.start);
+        let is_unsteady = last.iter().any(|block| block.is_unsteady);
+        let (mut fixed, mut gap, mut lines) = self.rest_of(joined(blocks), joined(last));
+        match begins {
+            Some(start) => self.done += start,
+            None if is_all => self.done = self.text.len(),
+            // What is no block so far may become one.
+            None => {}
         }
-        let mut open = Vec::new();
-        if let Some(first) = last.first() {
-            self.done += first.start;
-            let is_unsteady = last.iter().any(|block| block.is_unsteady);
-            let mut lines = Vec::new();
-            for block in last {
-                if !lines.is_empty() {
-                    lines.push(Line::default());
-                }
-                lines.extend(block.lines);
-            }
-            self.separate(&mut open);
-            let mut lines = self.rest_of(lines);
-            let room = height
-                .saturating_sub(2 + usize::from(self.note.is_some()))
-                .max(1);
-            let too_many = lines.len().saturating_sub(room);
-            let above: Vec<Line> = lines.drain(..too_many).collect();
-            if !is_unsteady && too_many > 0 {
-                self.scrolled.extend(above.iter().cloned());
-                fixed.append(&mut open);
-                fixed.extend(above);
-            }
-            open.extend(lines);
+        let room = height
+            .saturating_sub(2 + usize::from(self.note.is_some()))
+            .max(1);
+        let too_many = lines.len().saturating_sub(room);
+        let above: Vec<Line> = lines.drain(..too_many).collect();
+        if !is_unsteady && too_many > 0 {
+            self.scrolled.extend(above.iter().cloned());
+            fixed.append(&mut gap);
+            fixed.extend(above);
+        }
+        gap.extend(lines);
+        self.put(&fixed, &gap, columns, is_all)
+    }
+
+    /// Of what has ended and of what goes on, the lines that have not been printed for good; between both, the gap
+    /// before what goes on. What was printed of that stays in `scrolled`.
+    fn rest_of(
+        &mut self,
+        mut ended: Vec<Line>,
+        mut open: Vec<Line>,
+    ) -> (Vec<Line>, Vec<Line>, Vec<Line>) {
+        let printed = std::mem::take(&mut self.scrolled);
+        let blank = || vec![Line::default()];
+        let is_first = printed.is_empty() && !self.has_printed;
+        let mut all = ended.clone();
+        if !ended.is_empty() && !open.is_empty() {
+            all.push(Line::default());
+        }
+        all.extend(open.iter().cloned());
+        if !all.starts_with(&printed) {
+            // They look otherwise now: all of it is to be seen as it is.
+            ended.insert(0, Line::of(ANEW, DIM));
+            let gap = if ended.len() > 1 && !open.is_empty() {
+                blank()
+            } else {
+                Vec::new()
+            };
+            return (ended, gap, open);
+        }
+        let count = printed.len();
+        if count > ended.len() {
+            // The gap behind what has ended was printed too, if there is one.
+            let of_open = count - ended.len() - usize::from(!ended.is_empty());
+            let rest = open.split_off(of_open);
+            self.scrolled = open;
+            return (Vec::new(), Vec::new(), rest);
+        }
+        let mut fixed = ended.split_off(count);
+        let has_ended = count > 0 || !fixed.is_empty();
+        if count == 0 && !is_first && !fixed.is_empty() {
+            fixed.insert(0, Line::default());
+        }
+        let gap = if open.is_empty() || (is_first && !has_ended) {
+            Vec::new()
         } else {
-            self.done = self.text.len();
-        }
-        self.put(&fixed, &open, columns, is_all)
-    }
-
-    /// A blank line between blocks.
-    fn separate(&mut self, lines: &mut Vec<Line>) {
-        if self.scrolled.is_empty() && (self.has_printed || !lines.is_empty()) {
-            lines.push(Line::default());
-        }
-    }
-
-    /// Of a block's lines, those that have not been printed.
-    fn rest_of(&mut self, mut lines: Vec<Line>) -> Vec<Line> {
-        if lines.starts_with(&self.scrolled) {
-            return lines.split_off(self.scrolled.len());
-        }
-        // They look otherwise now: all of the block is to be seen as it is.
-        self.scrolled.clear();
-        lines.insert(0, Line::of(ANEW, DIM));
-        lines
+            blank()
+        };
+        (fixed, gap, open)
     }
 
     /// Takes away what was painted, prints lines for good, and paints others.
@@ -234,6 +248,18 @@ impl Growing {
         self.rows = rows;
         out
     }
+}
+
+/// The lines of blocks, with an empty one between each two.
+fn joined(blocks: Vec<Block>) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for block in blocks {
+        if !lines.is_empty() {
+            lines.push(Line::default());
+        }
+        lines.extend(block.lines);
+    }
+    lines
 }
 
 /// How many of the blocks nothing that comes can change. A block that is followed by another one may still take its lines in:
@@ -327,6 +353,39 @@ mod tests {
         }
         for piece in [1, 5, 50] {
             assert_eq!(grown(&text, piece), whole, "{piece}");
+        }
+    }
+
+    #[test]
+    fn blocks_that_stand_together_are_shown_once() {
+        let items = (1..=30).map(|n| format!("{n}. step {n}\n"));
+        let items = items.collect::<Vec<_>>().concat();
+        let code = (0..40).map(|n| format!("line {n}\n"));
+        let code = code.collect::<Vec<_>>().concat();
+        for text in [
+            format!("The steps are:\n{items}\nThat is all."),
+            format!("Use this:\n```python\n{code}```"),
+            format!("Use this:\n```python\n{code}```\nand then:\n{items}\n\nThe end.\n"),
+        ] {
+            let whole = grown(&text, usize::MAX);
+            assert!(!whole.contains(&ANEW.to_owned()), "{whole:#?}");
+            for piece in [1, 5, 50] {
+                assert_eq!(grown(&text, piece), whole, "{piece}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_block_yet_is_not_lost() {
+        for text in [
+            "[Alice]: Hello there, friend.",
+            "Before.\n\n[a]: http://e.org is what she said",
+            "    code that is indented\n    and more",
+        ] {
+            let whole = grown(text, usize::MAX);
+            for piece in 1..20 {
+                assert_eq!(grown(text, piece), whole, "{piece}: {text}");
+            }
         }
     }
 

@@ -202,12 +202,6 @@ impl Writer<'_> {
             NodeValue::List(list) => {
                 let start = list.start;
                 let numbered = list.list_type == ListType::Ordered;
-                let highest = (start + node.children().count()).saturating_sub(1);
-                let wide = if numbered {
-                    highest.to_string().len() + 2
-                } else {
-                    2
-                };
                 for (n, item) in node.children().enumerate() {
                     if n > 0 && !list.tight {
                         self.emit(Line::default());
@@ -215,10 +209,8 @@ impl Writer<'_> {
                     let marker = match &item.data().value {
                         NodeValue::TaskItem(task) if task.symbol.is_some() => "☑ ".to_owned(),
                         NodeValue::TaskItem(_) => "☐ ".to_owned(),
-                        _ if numbered => {
-                            let number = format!("{}.", start + n);
-                            format!("{number:>0$} ", wide - 1)
-                        }
+                        // Not aligned with those to come: what has been printed is not to move.
+                        _ if numbered => format!("{}. ", start + n),
                         _ => "• ".to_owned(),
                     };
                     let rest = Span::new(&" ".repeat(width(&marker)), PLAIN);

@@ -67,7 +67,8 @@ impl Prompt {
         let newline = KeyEvent(KeyCode::Enter, Modifiers::ALT);
         editor.bind_sequence(newline, EventHandler::Simple(Cmd::Newline));
         if let Some(file) = &history {
-            editor.load_history(file)?;
+            // A conversation needs none: what cannot be read is not there.
+            let _ = editor.load_history(file);
         }
         Ok(Self {
             editor,
@@ -92,8 +93,11 @@ impl Prompt {
         let text = continued(&line);
         if !text.trim().is_empty() {
             self.editor.add_history_entry(&text)?;
-            if let Some(file) = &self.history {
-                self.editor.append_history(file)?;
+            // What was typed is sent, whether it can be remembered or not.
+            if let Some(file) = &self.history
+                && self.editor.append_history(file).is_err()
+            {
+                self.history = None;
             }
         }
         Ok(Typed::Text(text))
@@ -125,7 +129,7 @@ impl Completer for Words {
                 .filter(|(word, _)| word.starts_with(typed));
             let pairs = fitting.map(|(word, does)| Pair {
                 display: clean_line(&format!("{word}  {does}")),
-                replacement: format!("{word} "),
+                replacement: format!("{} ", clean_line(word)),
             });
             return Ok((0, pairs.collect()));
         };

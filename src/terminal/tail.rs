@@ -12,7 +12,7 @@ use super::outcome::{Outcome, Stopped};
 use super::screen::{Colour, Screen, complain, put};
 use super::show::{OnInterrupt, Shown, end, show, wait};
 use super::way::{Server, Way};
-use crate::client::{Answer, Following, Message, Role, Status};
+use crate::client::{Answer, Error, Following, Message, Role, Status};
 
 /// Which chat, and how it is shown.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +46,9 @@ async fn followed(tail: Tail) -> Result<(), Stopped> {
     let caught_up = following.catch_up(&client);
     let messages = wait(&mut way, screen, &mut is_interrupted, caught_up).await?;
     way.has_answered();
+    if is_interrupted {
+        return Err(Stopped::Interrupted);
+    }
     let mut seen = Seen::default();
     let there: Vec<&Message> = messages.iter().filter(|message| !message.deleted).collect();
     let passed_over = there.len().saturating_sub(tail.lines);
@@ -140,7 +143,12 @@ impl Followed {
             self.head(message, is_again)?;
         }
         let mut answer = Answer::of(message);
-        let shown = show(way, self.screen, &mut answer, OnInterrupt::Leave, false).await?;
+        let shown = show(way, self.screen, &mut answer, OnInterrupt::Leave, false).await;
+        let shown = match shown {
+            // Somebody has taken it out of the chat meanwhile.
+            Err(Stopped::Server(Error::Refused(problem))) if problem.status == 404 => return Ok(()),
+            shown => shown?,
+        };
         let Some(over) = &shown.message else {
             return Ok(());
         };

@@ -59,6 +59,7 @@ impl Way {
             // Until it has answered once, there is no reason to wait for it.
             .patience(Patience {
                 unreachable: Some(Duration::ZERO),
+                total: server.patience.or(Patience::default().total),
                 ..Patience::default()
             })
             .on_setback(move |setback| {

@@ -142,4 +142,104 @@ on_both_databases! {
         asked(&app, json!({"input": "two", "previous_response_id": one["id"]})).await;
         app.stop().await;
     }
+
+    async fn what_came_along_with_a_question_is_deleted_with_it(kind: Kind) {
+        let app = TestApp::start(kind, answering().await).await;
+        let delete = async |response: &Value| {
+            app.delete(&format!("/v1/responses/{}", response["id"].as_str().unwrap())).await.expect(200)
+        };
+        let texts = async |chat: &str| {
+            let messages = app.messages(chat).await;
+            let texts = messages.iter().map(|m| m["content"].as_str().unwrap().to_owned());
+            texts.filter(|text| !text.is_empty()).collect::<Vec<_>>()
+        };
+        let along = json!([{"role": "user", "content": "before"}, {"role": "assistant", "content": "so"}, {"role": "user", "content": "one"}]);
+        // A chat that was made for it alone, and a copy of one.
+        let one = asked(&app, json!({"input": along})).await;
+        let two = asked(&app, json!({"input": "two", "previous_response_id": one["id"]})).await;
+        let copy = asked(&app, json!({"input": "three", "previous_response_id": one["id"]})).await;
+        assert_ne!(chat(&copy), chat(&one));
+        delete(&copy).await;
+        assert_eq!(app.get(&format!("/chat/{}", chat(&copy))).await.status, 404, "with the copies");
+        // What else is asked in the chat keeps it.
+        let more = json!([{"role": "assistant", "content": "an aside"}, {"role": "user", "content": "four"}]);
+        let four = asked(&app, json!({"input": more, "previous_response_id": two["id"]})).await;
+        delete(&four).await;
+        assert_eq!(texts(chat(&one)).await, ["before", "so", "one", "to one", "two", "to two"]);
+        let gone = json!({"input": "x", "background": true, "previous_response_id": four["id"]});
+        let refused = app.post("/v1/responses", &gone).await.expect(404).json();
+        assert_eq!(refused["error"]["code"], "previous_response_not_found");
+        delete(&two).await;
+        delete(&one).await;
+        // The system's word that came along with the only question of a chat of its own.
+        let told = json!([{"role": "developer", "content": "secret"}, {"role": "user", "content": "five"}]);
+        let five = asked(&app, json!({"input": told})).await;
+        delete(&five).await;
+        assert_eq!(app.get(&format!("/chat/{}", chat(&five))).await.status, 404);
+        // A conversation that was there before stays.
+        let there = app.create_chat().await;
+        let six = asked(&app, json!({"input": "six", "conversation": there})).await;
+        delete(&six).await;
+        assert_eq!(app.get(&format!("/chat/{there}")).await.status, 200);
+        app.stop().await;
+    }
+
+    async fn what_an_agent_says_to_its_model_is_not_told(kind: Kind) {
+        let app = TestApp::start(kind, answering().await).await;
+        let chat = app.post("/chat/create", &json!({"agent": "tutor"})).await.expect(201).json();
+        let (answer, _) = app.ask_in(chat["uuid"].as_str().unwrap(), "one").await;
+        let system = app.upstream.received()[0].turns().remove(0);
+        assert_eq!(system.0, "system");
+        let items = app.get(&format!("/v1/responses/{answer}/input_items?order=asc")).await.expect(200);
+        assert!(!items.text.contains(&system.1[..20]), "{}", items.text);
+        assert!(items.json()["data"].as_array().unwrap().iter().all(|item| item["role"] != "system"));
+        app.stop().await;
+    }
+
+    async fn what_goes_on_in_a_chat_that_was_to_go_keeps_it(kind: Kind) {
+        let app = TestApp::start(kind, answering().await).await;
+        let passing = app.post("/v1/responses", &json!({"input": "one", "store": false})).await.expect(200).json();
+        let passing = ended(&app, &passing).await;
+        let next = asked(&app, json!({"input": "two", "previous_response_id": passing["id"]})).await;
+        assert_eq!((chat(&next), &next["store"]), (chat(&passing), &json!(true)));
+        let id: entity::ChatId = serde_json::from_value(next["pollen"]["chat_uuid"].clone()).unwrap();
+        let db = app.database.connect().await;
+        let row = <entity::chat::Entity as sea_orm::EntityTrait>::find_by_id(id).one(&db).await.unwrap().unwrap();
+        assert_eq!(row.expires_at, None);
+        db.close().await.unwrap();
+        app.stop().await;
+    }
+
+    async fn an_earlier_answer_that_is_written_again_keeps_its_chat_busy(kind: Kind) {
+        let gate = CancellationToken::new();
+        let held = gate.clone();
+        let upstream = Upstream::start(move |request| match request.asked().as_str() {
+            "one" if request.body["temperature"] == 1.5 => Script::stream().say(["again "]).wait(&held).finish(),
+            other => Script::answer([format!("to {other}")]),
+        });
+        let app = TestApp::start(kind, upstream.await).await;
+        let one = asked(&app, json!({"input": "one"})).await;
+        let two = asked(&app, json!({"input": "two", "previous_response_id": one["id"]})).await;
+        let message = one["pollen"]["message_uuid"].as_str().unwrap();
+        let body = json!({"parameters": {"temperature": 1.5}});
+        app.post(&format!("/chat/message/{message}/regenerate"), &body).await.expect(202);
+        let next = json!({"input": "three", "background": true, "previous_response_id": two["id"]});
+        let busy = app.post("/v1/responses", &next).await.expect(409);
+        assert_eq!(busy.header("x-should-retry"), "false");
+        gate.cancel();
+        app.settle().await;
+        app.post("/v1/responses", &next).await.expect(200);
+        app.stop().await;
+    }
+
+    async fn many_at_once_are_asked_where_a_tier_counts_them(kind: Kind) {
+        let settings = [("default_tier", "enterprise")];
+        let app = TestApp::start_with(kind, answering().await, &settings).await;
+        let bodies: Vec<Value> = (0..24).map(|n| json!({"input": format!("n {n}"), "background": true})).collect();
+        let all = futures::future::join_all(bodies.iter().map(|body| app.post("/v1/responses", body))).await;
+        for created in all {
+            ended(&app, &created.expect(200).json()).await;
+        }
+        app.stop().await;
+    }
 }

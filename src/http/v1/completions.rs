@@ -19,7 +19,7 @@ use super::error::ApiError;
 use super::ids;
 use super::input::{Asked, Input, Item};
 use super::object::{OutputItem, ResponseObject, Status, Usage};
-use super::responses::{body_of, until_over};
+use super::responses::{asked, body_of};
 use crate::chat::{After, NewResponse};
 use crate::http::AppState;
 use crate::http::extract::{CacheControl, Caller, Uploaded};
@@ -268,10 +268,10 @@ async fn create(
     uploaded: Uploaded,
 ) -> Result<Response, Problem> {
     let new = body_of::<CompletionCreate>(&uploaded)?.read(cache_use)?;
-    let asked = app.chats.respond(owner, new, uploaded.once.as_ref()).await;
-    let request = asked.map_err(|error| as_named_here(error.into()))?;
-    let answered = app.chats.response(owner, request.0).await?;
-    let answered = until_over(&app, hold, owner, answered).await?;
+    let once = uploaded.once.as_ref();
+    let request = app.chats.respond(owner, new, once).await;
+    let request = request.map_err(|error| as_named_here(error.into()))?;
+    let answered = asked(&app, (owner, request), Some(hold), once.is_some()).await?;
     let hint = app.load.poll_after_ms(Activity::Flowing);
     let object = ResponseObject::new(&answered, hint);
     match object.status {
@@ -387,6 +387,7 @@ fn of_answer(kind: Kind, detail: String, code: &'static str, more: Map<String, V
         param: None,
         code: Some(code),
         status: Some(kind.status()),
+        is_asked: true,
         more,
     };
     Problem {

@@ -26,6 +26,8 @@ pub struct ApiError {
     /// Where there is a better word than the kind's own.
     pub code: Option<&'static str>,
     pub status: Option<StatusCode>,
+    /// It has been asked already: to ask again would ask a model a second time.
+    pub is_asked: bool,
     /// What the program needs to go on, within the error: its libraries keep nothing else of the answer.
     pub more: Map<String, Value>,
 }
@@ -76,6 +78,18 @@ impl Problem {
     }
 }
 
+/// What went wrong behind a question that is stored, under this response.
+pub fn once_asked(problem: Problem, response: &str) -> Problem {
+    let mut api = problem.api.clone().unwrap_or_default();
+    api.is_asked = true;
+    api.more
+        .insert("response_id".to_owned(), Value::from(response));
+    Problem {
+        api: Some(api),
+        ..problem
+    }
+}
+
 /// The problem as such a program reads it. `path`: what it asked for.
 pub fn write_out(problem: &Problem, path: &str, request_id: &str) -> Result<Response, Problem> {
     let none = ApiError::default();
@@ -99,7 +113,7 @@ pub fn write_out(problem: &Problem, path: &str, request_id: &str) -> Result<Resp
         },
     };
     let mut response = reply::json(status, &body)?;
-    if is_final(problem.kind) || api.status.is_some() {
+    if is_final(problem.kind) || api.is_asked {
         response.headers_mut().insert(SHOULD_RETRY, FALSE);
     }
     Ok(response)

@@ -25,10 +25,6 @@ pub struct PageParams {
     #[serde(default)]
     #[param(inline)]
     order: Order,
-    /// What else is to be in it: nothing else there is.
-    #[serde(rename = "include[]")]
-    #[param(ignore)]
-    _include: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
@@ -162,7 +158,6 @@ mod tests {
             before: None,
             limit: Some(limit),
             order,
-            _include: None,
         }
     }
 

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use entity::chat_message::{Model as Message, Role};
+use entity::{OwnerId, RequestId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -11,6 +12,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::asked::{ResponseCreate, not_found};
+use super::error::once_asked;
 use super::ids;
 use super::object::ResponseObject;
 use super::page::{Page, PageParams};
@@ -50,23 +52,41 @@ async fn create(
     uploaded: Uploaded,
 ) -> Result<Response, Problem> {
     let new = body_of::<ResponseCreate>(&uploaded)?.read(cache_use)?;
-    let waits = !new.asked_as.background;
-    let request = app
-        .chats
-        .respond(owner, new, uploaded.once.as_ref())
-        .await?;
-    let mut answered = app.chats.response(owner, request.0).await?;
-    if waits {
-        answered = until_over(&app, hold, owner, answered).await?;
-    }
+    let hold = (!new.asked_as.background).then_some(hold);
+    let once = uploaded.once.as_ref();
+    let request = app.chats.respond(owner, new, once).await?;
+    let answered = asked(&app, (owner, request), hold, once.is_some()).await?;
     reply_with(&app, &answered)
 }
 
+/// What has come of a question that has just been asked, at once or as soon as it is over. `may_repeat`: it came with a
+/// key, so that to ask again is harmless; else a client is told not to.
+pub(super) async fn asked(
+    app: &AppState,
+    (owner, request): (OwnerId, RequestId),
+    hold: Option<Hold>,
+    may_repeat: bool,
+) -> Result<Answered, Problem> {
+    let found = async {
+        let answered = app.chats.response(owner, request.0).await?;
+        match hold {
+            Some(hold) => until_over(app, hold, owner, answered).await,
+            None => Ok(answered),
+        }
+    };
+    found.await.map_err(|problem: Problem| {
+        if may_repeat {
+            return problem;
+        }
+        once_asked(problem, &ids::write(ids::RESPONSE, request.0))
+    })
+}
+
 /// What it has come to when it is over, or when the server's longest wait is.
-pub(super) async fn until_over(
+async fn until_over(
     app: &AppState,
     hold: Hold,
-    owner: entity::OwnerId,
+    owner: OwnerId,
     answered: Answered,
 ) -> Result<Answered, Problem> {
     let (awaited, id) = ([Awaited::Chat(answered.chat.id)], answered.id());

@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 
 use super::asked::{not_found, refuse_others, refuse_stream};
 use super::assistants;
+use super::error::once_asked;
 use super::ids;
 use super::messages::MessageCreate;
 use super::page::{Page, PageParams};
@@ -194,7 +195,8 @@ async fn create_and_run(
     let thread = body.thread.take().unwrap_or_default().read("thread.")?;
     let (new, once) = (body.read(cache_use)?, uploaded.once.as_ref());
     let request = app.chats.run_new_thread(owner, thread, new, once).await?;
-    let run = app.chats.begun_run(owner, request).await?;
+    let run = app.chats.begun_run(owner, request).await;
+    let run = run.map_err(|error| once_asked(error.into(), &ids::write(ids::RUN, request.0)))?;
     reply_with(&app, &run)
 }
 
