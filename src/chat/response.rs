@@ -6,7 +6,7 @@ use entity::chat_message::{Model as Message, Role};
 use entity::llm_attempt::Model as Attempt;
 use entity::llm_request::{Model as Request, Status};
 use entity::message_version::Model as Kept;
-use entity::{MessageId, OwnerId, Parameters, RequestId};
+use entity::{ChatId, MessageId, OwnerId, Parameters, RequestId};
 use uuid::Uuid;
 
 use super::delete::Removal;
@@ -249,13 +249,6 @@ impl Chats {
                 return Ok(());
             }
         }
-        for message in [question, answer.map(|row| row.id)].into_iter().flatten() {
-            match self.delete_message(owner, message).await {
-                // Somebody else has, or it was asked for again: that is another response.
-                Ok(()) | Err(DeleteMessageError::NotFound | DeleteMessageError::StillWritten) => {}
-                Err(DeleteMessageError::Store(error)) => return Err(error.into()),
-            }
-        }
         let along = asked_as.map_or(0, |asked_as| asked_as.came_along);
         let along = i64::try_from(along).unwrap_or(i64::MAX);
         let came_along = |message: &&Message| {
@@ -263,24 +256,37 @@ impl Chats {
                 (asked.sequence.saturating_sub(along)..asked.sequence).contains(&message.sequence)
             })
         };
-        let along: &Vec<&Message> = &all.iter().filter(came_along).collect();
-        if along.is_empty() {
+        let along: Vec<&Message> = all.iter().filter(came_along).collect();
+        // Before the question, which says how many they are: so this can be repeated when it is cut off.
+        self.bury(chat.id, &along).await?;
+        for message in [question, answer.map(|row| row.id)].into_iter().flatten() {
+            match self.delete_message(owner, message).await {
+                // Somebody else has, or it was asked for again: that is another response.
+                Ok(()) | Err(DeleteMessageError::NotFound | DeleteMessageError::StillWritten) => {}
+                Err(DeleteMessageError::Store(error)) => return Err(error.into()),
+            }
+        }
+        self.forget_answers(chat.id).await;
+        Ok(())
+    }
+
+    /// Turns messages of a chat that are complete into tombstones.
+    async fn bury(&self, chat: ChatId, messages: &[&Message]) -> Result<(), StoreError> {
+        if messages.is_empty() {
             return Ok(());
         }
         let now = self.clock.now();
         self.store
             .tx(|tx| async move {
-                let Some(chat) = tx.advance_chat(chat.id, Advance::touch(now)).await? else {
+                let Some(chat) = tx.advance_chat(chat, Advance::touch(now)).await? else {
                     return Ok(());
                 };
-                for message in along {
+                for message in messages {
                     tx.bury_message(message, chat.revision, now).await?;
                 }
-                Ok::<_, StoreError>(())
+                Ok(())
             })
-            .await?;
-        self.forget_answers(chat.id).await;
-        Ok(())
+            .await
     }
 
     /// What the model was given for a response, oldest first: the turns before its question, and that.

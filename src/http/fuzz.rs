@@ -18,9 +18,10 @@ use tower::Service as _;
 use url::Url;
 use uuid::Uuid;
 
+use super::body::{content_type, idempotency_key as key_of};
 use super::extract::{
     AliasPath, CacheControl, CursorPath, DeletedChatPath, Form, MessagePath, NamePath, NumberPath,
-    TokensPath, content_type, frame_of, idempotency_key as key_of,
+    TokensPath, frame_of,
 };
 use super::identify::{self, Gateway};
 use super::load::Load;

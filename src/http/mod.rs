@@ -1,5 +1,6 @@
 //! Who asks: routes, extractors, errors, views. A handler extracts, calls one use case, converts.
 
+mod body;
 mod connection;
 mod controls;
 mod cost;

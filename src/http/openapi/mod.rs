@@ -22,7 +22,7 @@ use utoipa::{PartialSchema as _, ToSchema as _};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::AppState;
-use super::extract::IDEMPOTENCY_KEY;
+use super::body::IDEMPOTENCY_KEY;
 use super::problem::{Kind, Problem, ProblemBody};
 use super::{routes, v1};
 

@@ -9,7 +9,8 @@ use utoipa::openapi::{
 use utoipa::{IntoParams, IntoResponses};
 
 use super::problem;
-use crate::http::extract::{IDEMPOTENCY_KEY, MAX_KEY_BYTES, METADATA};
+use crate::http::body::{IDEMPOTENCY_KEY, MAX_KEY_BYTES};
+use crate::http::extract::METADATA;
 use crate::model::metadata::MAX_VALUE_CHARS;
 
 /// The key under which a POST has its effect once.

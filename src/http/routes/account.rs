@@ -13,7 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::AppState;
-use crate::http::extract::{Acting, Body, Caller, Form, UuidPath, Who};
+use crate::http::body::Body;
+use crate::http::extract::{Acting, Caller, Form, UuidPath, Who};
 use crate::http::openapi::{Conflict, by_post};
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;

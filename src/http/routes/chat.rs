@@ -19,9 +19,8 @@ use crate::chat::{
     ChatUpdate, ExportFormat, MessagesPoll, NewChat, NewMessage, Otherwise, OwnedChat, ReadableChat,
 };
 use crate::http::AppState;
-use crate::http::extract::{
-    AliasPath, Body, CacheControl, Caller, Form, Params, Posted, parse_uuid, shown_path,
-};
+use crate::http::body::{Body, Posted};
+use crate::http::extract::{AliasPath, CacheControl, Caller, Form, Params, parse_uuid, shown_path};
 use crate::http::openapi::{self, Conflict, OnceKey, Refused, TooLong, Unchanged};
 use crate::http::problem::{Kind, Problem};
 use crate::http::rate::Rated;

@@ -4,7 +4,8 @@ use axum::http::{HeaderMap, Uri};
 use serde::de::DeserializeOwned;
 
 use super::{chat, home, list, message, messages, reaction, search, theme, usage};
-use crate::http::extract::{decode, params_of, parse_position, parse_uuid};
+use crate::http::body::decode;
+use crate::http::extract::{params_of, parse_position, parse_uuid};
 use crate::model::position::Position;
 
 pub(in crate::http) fn came_from(headers: &HeaderMap) -> String {

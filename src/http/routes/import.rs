@@ -12,7 +12,8 @@ use utoipa_axum::routes;
 
 use crate::chat::Import;
 use crate::http::AppState;
-use crate::http::extract::{Caller, Form, Params, Uploaded, at_path};
+use crate::http::body::{Uploaded, at_path};
+use crate::http::extract::{Caller, Form, Params};
 use crate::http::openapi::{Conflict, OnceKey};
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;

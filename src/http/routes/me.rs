@@ -11,7 +11,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::AppState;
-use crate::http::extract::{Acting, Body, Caller, Form};
+use crate::http::body::Body;
+use crate::http::extract::{Acting, Caller, Form};
 use crate::http::openapi::Conflict;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;

@@ -15,10 +15,10 @@ use crate::chat::{
     Again, Awaited, Cursors, MessageRead, Once, Otherwise, Reader, Sent, TokensPoll,
 };
 use crate::http::AppState;
+use crate::http::body::{Body, Posted};
 use crate::http::counts::{Kind, Outcome};
 use crate::http::extract::{
-    Body, CacheControl, Caller, Form, MessagePath, NumberPath, Params, Posted, TokensPath,
-    parse_position,
+    CacheControl, Caller, Form, MessagePath, NumberPath, Params, TokensPath, parse_position,
 };
 use crate::http::hold::{Hold, Look};
 use crate::http::openapi::{self, Conflict, OnceKey, Refused, Unchanged, WaitPreference};

@@ -13,7 +13,8 @@ use utoipa_axum::routes;
 
 use crate::chat::{Awaited, Batch, ChatCursor, Cursors, MAX_CURSORS, MessageCursor};
 use crate::http::AppState;
-use crate::http::extract::{Body, Known, parse_position, parse_uuid};
+use crate::http::body::Body;
+use crate::http::extract::{Known, parse_position, parse_uuid};
 use crate::http::hold::Hold;
 use crate::http::problem::{Kind, Problem};
 use crate::http::rate::Rated;

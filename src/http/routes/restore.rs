@@ -8,7 +8,8 @@ use utoipa_axum::routes;
 
 use super::chat::{Nothing, changed_reply, main, push_url, refresh_lists};
 use crate::http::AppState;
-use crate::http::extract::{Caller, DeletedChatPath, Form, Posted};
+use crate::http::body::Posted;
+use crate::http::extract::{Caller, DeletedChatPath, Form};
 use crate::http::openapi::OnceKey;
 use crate::http::problem::Problem;
 use crate::http::reply;

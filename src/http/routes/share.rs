@@ -11,7 +11,8 @@ use utoipa_axum::routes;
 
 use crate::chat::{OwnedChat, ShareUntil};
 use crate::http::AppState;
-use crate::http::extract::{Acting, Body, Caller, Form, SharePath};
+use crate::http::body::Body;
+use crate::http::extract::{Acting, Caller, Form, SharePath};
 use crate::http::openapi::{Conflict, by_post};
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;

@@ -9,7 +9,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::AppState;
-use crate::http::extract::{Body, Client, Form, Known, Params};
+use crate::http::body::Body;
+use crate::http::extract::{Client, Form, Known, Params};
 use crate::http::identify::browser;
 use crate::http::problem::{Kind, Problem};
 use crate::http::reply;

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::http::AppState;
-use crate::http::extract::{Body, Client, Form};
+use crate::http::body::Body;
+use crate::http::extract::{Client, Form};
 use crate::http::problem::Problem;
 use crate::http::reply;
 use crate::http::view::frame::{Frame, HOST_PREFIX, THEME_COOKIE, Theme, ThemeFragment};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use entity::ChatId;
 use entity::chat::Model as Chat;
-use entity::{ChatId, OwnerId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -14,12 +14,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::asked::{not_found, refuse_others};
-use super::ids;
 use super::input::Item;
 use super::responses::body_of;
-use crate::chat::{AccessError, ChatUpdate, NewThread, OwnedChat};
+use super::{chats, ids};
+use crate::chat::NewThread;
 use crate::http::AppState;
-use crate::http::extract::{Caller, NamePath, Uploaded};
+use crate::http::body::Uploaded;
+use crate::http::extract::{Caller, NamePath};
 use crate::http::openapi::{OnceKey, Refused};
 use crate::http::problem::Problem;
 use crate::http::reply;
@@ -139,7 +140,7 @@ async fn read(
     Caller(owner): Caller,
     NamePath(id): NamePath,
 ) -> Result<Response, Problem> {
-    let chat = own(&app, owner, &id).await?;
+    let chat = chats::own(&app, owner, &id, no_such_conversation).await?;
     reply::json(StatusCode::OK, &ConversationObject::new(chat.row().clone()))
 }
 
@@ -156,17 +157,8 @@ async fn update(
 ) -> Result<Response, Problem> {
     let ConversationUpdate { metadata, others } = body_of(&uploaded)?;
     refuse_others(&others, &[], &[])?;
-    let chat = own(&app, owner, &id).await?;
-    let Some(metadata) = metadata else {
-        return reply::json(StatusCode::OK, &ConversationObject::new(chat.row().clone()));
-    };
-    let update = ChatUpdate {
-        metadata: Some(metadata),
-        ..ChatUpdate::default()
-    };
-    let updated = app.chats.update(&chat, update).await;
-    let updated =
-        updated.map_err(|error| Problem::from(error).of_param("metadata", "invalid_value"))?;
+    let chat = chats::own(&app, owner, &id, no_such_conversation).await?;
+    let updated = chats::keep(&app, &chat, metadata).await?;
     reply::json(StatusCode::OK, &ConversationObject::new(updated))
 }
 
@@ -179,7 +171,7 @@ async fn delete(
     Caller(owner): Caller,
     NamePath(id): NamePath,
 ) -> Result<Response, Problem> {
-    let chat = own(&app, owner, &id).await?;
+    let chat = chats::own(&app, owner, &id, no_such_conversation).await?;
     app.chats.delete_chat(chat).await?;
     let deletion = Deletion {
         id,
@@ -189,15 +181,7 @@ async fn delete(
     reply::json(StatusCode::OK, &deletion)
 }
 
-async fn own(app: &AppState, owner: OwnerId, id: &str) -> Result<OwnedChat, Problem> {
-    let missing = || {
-        let detail = format!("there is no conversation {:?}", ids::quoted(id));
-        not_found(detail, "id", "conversation_not_found")
-    };
-    let uuid = ids::read(id).ok_or_else(missing)?;
-    let found = app.chats.own(owner, ChatId(uuid)).await;
-    found.map_err(|error| match error {
-        AccessError::NotFound => missing(),
-        error @ AccessError::Store(_) => error.into(),
-    })
+fn no_such_conversation(id: &str) -> Problem {
+    let detail = format!("there is no conversation {:?}", ids::quoted(id));
+    not_found(detail, "id", "conversation_not_found")
 }

@@ -5,6 +5,7 @@
 
 mod asked;
 mod assistants;
+mod chats;
 mod completions;
 mod conversations;
 mod error;

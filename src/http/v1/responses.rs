@@ -18,9 +18,8 @@ use super::object::ResponseObject;
 use super::page::{Page, PageParams};
 use crate::chat::{Awaited, Cursors, Response as Answered};
 use crate::http::AppState;
-use crate::http::extract::{
-    CacheControl, Caller, NamePath, Params, Uploaded, at_path, parse_position,
-};
+use crate::http::body::{Uploaded, at_path};
+use crate::http::extract::{CacheControl, Caller, NamePath, Params, parse_position};
 use crate::http::hold::{Hold, LongestHold, Look};
 use crate::http::openapi::{OnceKey, Refused};
 use crate::http::problem::{Kind, Problem};

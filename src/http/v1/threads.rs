@@ -14,12 +14,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::asked::{not_found, refuse_others};
-use super::ids;
 use super::messages::MessageCreate;
 use super::responses::body_of;
-use crate::chat::{AccessError, ChatUpdate, NewThread, OwnedChat, Said};
+use super::{chats, ids};
+use crate::chat::{NewThread, Said};
 use crate::http::AppState;
-use crate::http::extract::{Caller, NamePath, Uploaded};
+use crate::http::body::Uploaded;
+use crate::http::extract::{Caller, NamePath};
 use crate::http::openapi::{OnceKey, Refused};
 use crate::http::problem::Problem;
 use crate::http::reply;
@@ -168,7 +169,7 @@ async fn read(
     Caller(owner): Caller,
     NamePath(id): NamePath,
 ) -> Result<Response, Problem> {
-    let chat = own(&app, owner, &id).await?;
+    let chat = chats::own(&app, owner, &id, no_such_thread).await?;
     reply::json(StatusCode::OK, &ThreadObject::new(chat.row().clone()))
 }
 
@@ -185,17 +186,8 @@ async fn update(
 ) -> Result<Response, Problem> {
     let ThreadUpdate { metadata, others } = body_of(&uploaded)?;
     refuse_others(&others, &[], &REFUSED)?;
-    let chat = own(&app, owner, &id).await?;
-    let Some(metadata) = metadata else {
-        return reply::json(StatusCode::OK, &ThreadObject::new(chat.row().clone()));
-    };
-    let update = ChatUpdate {
-        metadata: Some(metadata),
-        ..ChatUpdate::default()
-    };
-    let updated = app.chats.update(&chat, update).await;
-    let updated =
-        updated.map_err(|error| Problem::from(error).of_param("metadata", "invalid_value"))?;
+    let chat = chats::own(&app, owner, &id, no_such_thread).await?;
+    let updated = chats::keep(&app, &chat, metadata).await?;
     reply::json(StatusCode::OK, &ThreadObject::new(updated))
 }
 
@@ -208,17 +200,9 @@ async fn delete(
     Caller(owner): Caller,
     NamePath(id): NamePath,
 ) -> Result<Response, Problem> {
-    let chat = own(&app, owner, &id).await?;
+    let chat = chats::own(&app, owner, &id, no_such_thread).await?;
     app.chats.delete_chat(chat).await?;
     reply::json(StatusCode::OK, &Deletion::new(id, "thread.deleted"))
-}
-
-async fn own(app: &AppState, owner: entity::OwnerId, id: &str) -> Result<OwnedChat, Problem> {
-    let found = app.chats.own(owner, thread_id(id)?).await;
-    found.map_err(|error| match error {
-        AccessError::NotFound => no_such_thread(id),
-        error @ AccessError::Store(_) => error.into(),
-    })
 }
 
 /// A thread's id as it is in a path.
